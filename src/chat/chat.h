@@ -1,0 +1,256 @@
+/* chat/chat.h - the vocabulary of the whole program: request, event, source, sink.
+ *
+ * A source takes a request and emits events into a sink. A provider is a source, a recording is a
+ * source, a fusion is a source made of sources; a dialect's writer, a panel member's collector and the
+ * command line's printer are sinks. Every wire dialect is read into and written from these structs,
+ * so they carry the union of what the dialects can say. No I/O here. */
+#ifndef FUSOR_CHAT_CHAT_H
+#define FUSOR_CHAT_CHAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/span.h"
+
+/* --- request: plain values, spans borrowed from the request's arena -------------------------------- */
+
+enum chat_role { CHAT_SYSTEM, CHAT_DEVELOPER, CHAT_USER, CHAT_ASSISTANT, CHAT_TOOL };
+
+enum chat_part_kind {
+    CHAT_PART_TEXT,      /* text */
+    CHAT_PART_IMAGE,     /* url (http or data:) or file_id; detail; media_type */
+    CHAT_PART_DOCUMENT,  /* url or data: or file_id; file_name; media_type */
+    CHAT_PART_AUDIO,     /* url holds base64 data, media_type the format ("wav") */
+    CHAT_PART_REFUSAL,   /* text: an earlier refusal of the assistant */
+    CHAT_PART_REASONING, /* text, signature, id; opaque when encrypted: replayed byte for byte */
+    CHAT_PART_TOOL_CALL, /* id, name, arguments (JSON text as the model wrote it) */
+    CHAT_PART_RAW,       /* a part only one dialect knows: raw JSON, type in name */
+};
+
+struct chat_part {
+    enum chat_part_kind kind;
+    struct span text;
+    struct span url, file_id, file_name, media_type, detail;
+    struct span signature; /* reasoning: provider's signature; redacted: text is empty */
+    struct span origin;    /* reasoning and tool calls: model that made it, if known */
+    struct span id, name, arguments;
+    struct span raw; /* CHAT_PART_RAW: the whole part as JSON. Other kinds: set when the part has
+                      * members that only its own dialect knows; the fields above are set too */
+    bool cache_mark; /* the client marked a prompt-cache boundary after this part */
+};
+
+/* A field unknown to us, kept for an upstream of the same dialect. */
+struct chat_extra {
+    struct span name; /* "logit_bias"; with a path where it stood deeper: "stream_options.x" */
+    struct span json;
+    bool hint; /* has no effect on the answer: others leave it out and list it */
+};
+
+struct chat_message {
+    enum chat_role role;
+    struct span name;         /* participant's name; p NULL if none */
+    struct span tool_call_id; /* CHAT_TOOL: which call this answers */
+    const struct chat_part *parts;
+    size_t n_parts;
+    const struct chat_extra *extras;
+    size_t n_extras;
+};
+
+struct chat_tool {
+    struct span name, description;
+    struct span parameters; /* JSON Schema as JSON text; p NULL: none */
+    int8_t strict;          /* -1 absent, 0, 1 */
+    struct span raw;        /* a tool that is no function: whole, as JSON; name is its type */
+    struct span whole;      /* a function with members that only its dialect knows: whole, as JSON */
+};
+
+enum chat_tool_choice { CHAT_CHOICE_UNSET, CHAT_CHOICE_AUTO, CHAT_CHOICE_NONE,
+                        CHAT_CHOICE_REQUIRED, CHAT_CHOICE_NAMED };
+
+enum chat_format { CHAT_FORMAT_UNSET, CHAT_FORMAT_TEXT, CHAT_FORMAT_JSON, CHAT_FORMAT_SCHEMA };
+
+/* A number kept as it was written (JSON text); p NULL: absent. */
+#define CHAT_NUM struct span
+
+struct chat_request {
+    struct span dialect; /* "openai_chat": whose extras these are */
+    struct span model;
+    const struct chat_message *messages;
+    size_t n_messages;
+
+    const struct chat_tool *tools;
+    size_t n_tools;
+    enum chat_tool_choice tool_choice;
+    struct span tool_choice_name;
+    int8_t parallel_tool_calls; /* -1 absent, 0, 1 */
+
+    enum chat_format format;
+    struct span format_name, format_description, format_schema; /* schema as JSON text */
+    int8_t format_strict;
+
+    int64_t max_tokens; /* visible answer; -1: absent */
+    CHAT_NUM temperature, top_p, presence_penalty, frequency_penalty, seed;
+    const struct span *stop;
+    size_t n_stop;
+    struct span reasoning_effort; /* "low", ...; p NULL: absent */
+    int64_t n;                    /* answers wanted, 1 unless asked */
+    int8_t logprobs;              /* -1 absent */
+    int64_t top_logprobs;         /* -1 absent */
+    bool audio_out;
+
+    bool stream;
+    bool stream_usage; /* stream_options.include_usage: the client wants OpenAI's own shape */
+
+    struct span user;     /* hint */
+    struct span metadata; /* hint: JSON object text */
+    struct span fusion;   /* the `fusion` object as JSON text; p NULL: none */
+    const struct chat_extra *extras;
+    size_t n_extras;
+};
+
+/* All text bytes of messages, tools and schema: an upper bound of the input tokens of any tokeniser
+ * that never makes more than one token of a byte. */
+int64_t chat_input_bytes(const struct chat_request *r);
+/* The text of one message: text and refusal parts joined by LF, in the arena (p NULL: no memory). */
+struct span chat_message_text(struct arena *a, const struct chat_message *m);
+
+/* --- events -------------------------------------------------------------------------------------------- */
+
+enum chat_finish { CHAT_FINISH_STOP, CHAT_FINISH_LENGTH, CHAT_FINISH_TOOL_CALLS,
+                   CHAT_FINISH_CONTENT_FILTER, CHAT_FINISH_REFUSAL };
+
+struct chat_usage {
+    int64_t input, cached, cache_write; /* tokens; cached and cache_write are parts of input */
+    int64_t output, reasoning;          /* reasoning is a part of output */
+    int64_t cost_nusd;                  /* -1: unknown price */
+    bool estimated;                     /* counted by us: the upstream did not say */
+};
+
+enum chat_member_state { CHAT_MEMBER_WAITING, CHAT_MEMBER_STARTED, CHAT_MEMBER_STREAMING,
+                         CHAT_MEMBER_OK, CHAT_MEMBER_UNUSED, CHAT_MEMBER_FAILED,
+                         CHAT_MEMBER_ABANDONED };
+
+/* One call of a fusion, as it stands. Spans live as long as the fusion. */
+struct chat_member {
+    struct span label;  /* "A": blind label; judges: "judge", "judge-2" */
+    struct span model;  /* as configured: "local/smollm2" */
+    bool judge;
+    unsigned sample;    /* same model twice: 0, 1, ... */
+    enum chat_member_state state;
+    struct chat_usage usage;
+    int64_t ttft_us, total_us; /* -1: did not come so far */
+    uint64_t bytes;            /* answer bytes so far */
+    const char *reason;        /* static code why it is unused, failed or abandoned; NULL */
+    struct span detail;        /* message for a person; may be empty */
+};
+
+/* What a fusion did and cost: comes with its CHAT_USAGE event. */
+struct chat_fusion_report {
+    struct span id;           /* "fus_..." */
+    const char *mode;         /* "merge", ... */
+    const char *degraded;     /* static code, or NULL */
+    struct span degraded_why; /* for a person */
+    double agreement;         /* 0..1, negative: not measured */
+    int64_t planned_nusd;     /* worst case of the plan, -1 unknown */
+    uint64_t seed;
+    const struct chat_member *members, *judges;
+    size_t n_members, n_judges;
+    double latency_ratio_slowest, latency_ratio_best; /* ours over theirs; negative: unknown */
+    const struct span *notes; /* warnings and fields left out, for a person */
+    size_t n_notes;
+};
+
+enum chat_event_kind {
+    CHAT_EV_START,     /* once, first: an answer begins (upstream said yes) */
+    CHAT_EV_TEXT,      /* text */
+    CHAT_EV_REASONING, /* text, signature; a signature that no text came before is a redacted block */
+    CHAT_EV_REFUSAL,   /* text */
+    CHAT_EV_TOOL,      /* a piece of tool call `index`: id and name with the first, arguments piece */
+    CHAT_EV_MEMBER,    /* progress of a fusion's call: member */
+    CHAT_EV_USAGE,     /* usage so far or final: the last one counts; report for fusions */
+    CHAT_EV_FINISH,    /* last event of an answer: finish */
+    CHAT_EV_ERROR,     /* last event of a failed answer: err */
+};
+
+/* Borrowed for the time of the call. */
+struct chat_event {
+    enum chat_event_kind kind;
+    struct span id, model;  /* START: the upstream's answer id and model name */
+    struct span text;
+    struct span signature;  /* REASONING; TOOL: to be replayed with the call */
+    size_t index;           /* TOOL: 0-based number of the call */
+    struct span tool_id, tool_name, arguments;
+    bool tool_done;         /* TOOL: arguments are whole with this piece */
+    const struct chat_member *member;
+    struct chat_usage usage;
+    const struct chat_fusion_report *report; /* USAGE of a fusion; else NULL */
+    enum chat_finish finish;
+    const struct err *err;
+};
+
+const char *chat_finish_name(enum chat_finish f);             /* OpenAI's words */
+const char *chat_member_state_name(enum chat_member_state s); /* "ok", "abandoned", ... */
+const char *chat_role_name(enum chat_role r);
+
+/* --- sink and source ------------------------------------------------------------------------------------- */
+
+/* Consumes events, in order: START, then pieces, USAGE, then exactly one FINISH or ERROR; ERROR may
+ * come first. MEMBER may come at any time before the end. Called from the loop only, never from
+ * inside chat_start() or chat_cancel(). May call chat_pause(), and chat_cancel() on its own call. */
+struct chat_sink {
+    void (*on_event)(struct chat_sink *s, const struct chat_event *ev);
+};
+
+/* A running call. After its last event, or after chat_cancel(), it is gone. */
+struct chat_call {
+    const struct chat_call_ops *ops;
+};
+struct chat_call_ops {
+    /* Stops at once, without an event: every upstream connection is closed before this returns.
+     * What was done is still booked. out: what the call had used so far; may be NULL. */
+    void (*cancel)(struct chat_call *c, struct chat_usage *out);
+    void (*pause)(struct chat_call *c);
+    void (*resume)(struct chat_call *c);
+};
+
+struct chat_start_opts {
+    struct span request_id;  /* for logs */
+    int64_t deadline_us;     /* loop time of the total limit, 0: the source's own */
+    unsigned depth;          /* fusions above this call: 0 for a client's */
+    const char *role;        /* "call", "member", "judge": for the ledger; static */
+    bool progress;           /* the sink wants CHAT_EV_MEMBER */
+};
+
+struct chat_source {
+    const struct chat_source_ops *ops;
+};
+struct chat_source_ops {
+    /* Begins a call; r and what it points to must live until the call's end. NULL with *e set when
+     * it cannot even begin (then no event comes). */
+    struct chat_call *(*start)(struct chat_source *s, const struct chat_request *r,
+                               const struct chat_start_opts *o, struct chat_sink *sink,
+                               struct err *e);
+};
+
+static inline struct chat_call *chat_start(struct chat_source *s, const struct chat_request *r,
+                                           const struct chat_start_opts *o, struct chat_sink *k,
+                                           struct err *e)
+{
+    return s->ops->start(s, r, o, k, e);
+}
+static inline void chat_cancel(struct chat_call *c, struct chat_usage *out)
+{
+    c->ops->cancel(c, out);
+}
+static inline void chat_pause(struct chat_call *c)
+{
+    c->ops->pause(c);
+}
+static inline void chat_resume(struct chat_call *c)
+{
+    c->ops->resume(c);
+}
+
+#endif

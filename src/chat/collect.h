@@ -1,0 +1,37 @@
+/* chat/collect.h - a sink's memory: one whole answer put together from its events.
+ *
+ * Used for unary replies, panel members and judges. It never says "slow down"; it has a byte cap. */
+#ifndef FUSOR_CHAT_COLLECT_H
+#define FUSOR_CHAT_COLLECT_H
+
+#include "base/buf.h"
+#include "chat/chat.h"
+
+struct chat_collected_tool {
+    struct buf id, name, arguments;
+    struct buf signature; /* the provider's, to be replayed with the call; usually empty */
+    bool whole; /* tool_done came: the arguments are not cut */
+};
+
+struct chat_collect {
+    struct buf text, reasoning, signature, refusal, id, model;
+    struct chat_collected_tool *tools; /* owned array */
+    size_t n_tools;
+    struct chat_usage usage;
+    bool has_usage;
+    const struct chat_fusion_report *report; /* borrowed from the event: good until the last event */
+    bool started, ended, failed; /* failed: ERROR came, see err */
+    bool over;                   /* the cap was reached: text is cut, treat as length */
+    enum chat_finish finish;
+    struct err err;
+    size_t cap, used;
+};
+
+/* cap > 0: bytes of text, reasoning, refusal and arguments together. */
+void chat_collect_init(struct chat_collect *c, size_t cap);
+void chat_collect_done(struct chat_collect *c);
+/* False when memory ran out (ERR_NOMEM) or the cap is reached (ERR_LIMIT, ->over set). */
+MUST_USE bool chat_collect_event(struct chat_collect *c, const struct chat_event *ev,
+                                 struct err *e);
+
+#endif

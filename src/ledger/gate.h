@@ -1,0 +1,46 @@
+/* ledger/gate.h - no upstream byte before the ledger's yes, and every attempt is booked once.
+ *
+ * An upstream attempt asks the gate before it sends and reports its end. Until keys and budgets exist
+ * the gate says yes at the end of the turn and writes a row per ended attempt; with them the yes comes
+ * from a commit. One gate per worker. */
+#ifndef FUSOR_LEDGER_GATE_H
+#define FUSOR_LEDGER_GATE_H
+
+#include "base/err.h"
+#include "chat/chat.h"
+#include "config/config.h"
+#include "loop/loop.h"
+#include "store/store.h"
+
+struct gate;
+
+/* What is about to be sent. Spans must live until the ticket's answer. */
+struct gate_intent {
+    char id[32];                 /* "call_..." set by gate_ask() */
+    struct span request_id;
+    const char *role;
+    const struct config_model *model;
+    struct span host;
+    int64_t bound_nusd;          /* upper bound, -1 unknown */
+};
+
+struct gate_ticket {
+    /* From the loop, once: err NULL is yes. */
+    void (*on_answer)(struct gate_ticket *t, const struct err *err);
+    struct loop_task task_;
+    struct gate *gate_;
+};
+
+/* owned. store may be NULL (nothing is kept). */
+MUST_USE struct gate *gate_new(struct loop *l, struct store *store);
+void gate_free(struct gate *g);
+AUTO_DEFINE(gate)
+void gate_ask(struct gate *g, struct gate_intent *i, struct gate_ticket *t);
+/* Takes a question back; fine when it was answered. */
+void gate_withdraw(struct gate_ticket *t);
+/* Books the end of an attempt that got its yes. outcome is static ("ok", "cancelled", an error class). */
+void gate_settle(struct gate *g, const struct gate_intent *i, const struct chat_usage *u,
+                 const char *outcome, bool uncertain, int64_t start_wall_ms, int64_t ttft_us,
+                 int64_t total_us);
+
+#endif

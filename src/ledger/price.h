@@ -1,0 +1,16 @@
+/* ledger/price.h - from tokens to integer nano-USD: one rounding, up, per call. Pure. */
+#ifndef FUSOR_LEDGER_PRICE_H
+#define FUSOR_LEDGER_PRICE_H
+
+#include "chat/chat.h"
+#include "config/config.h"
+
+/* Cost of a call. Cached input at its own price where known, else at the input's; the same for cache
+ * writes. -1 when the price is unknown. Sums saturate at INT64_MAX. */
+int64_t price_cost_nusd(const struct price *p, const struct chat_usage *u);
+/* Upper bound of a call with at most that many tokens: input at the dearest of input and cache write. */
+int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t output_tokens);
+/* a + b, where -1 (unknown) wins and sums saturate. */
+int64_t nusd_add(int64_t a, int64_t b);
+
+#endif

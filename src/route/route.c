@@ -1,0 +1,346 @@
+/* route/route.c - see route/route.h. A routed call holds a slot of its model's queue while its upstream
+ * call runs, and records how it ended. */
+#include "route/route.h"
+
+#include "base/mem.h"
+#include "route/pool.h"
+
+struct route {
+    struct route_env env;
+    struct map *entries; /* model name -> route_entry, so that the pool's lock is asked once */
+    struct list free;    /* ended calls, kept for reuse */
+    size_t in_transit;   /* cancelled calls whose slot is on its way (CALL_LEFT) */
+    bool dying;          /* freed when none is in transit */
+};
+
+enum call_state {
+    CALL_QUEUED,  /* waiter is in the queue, or its slot is on the way; inner is NULL */
+    CALL_RUNNING, /* holds a slot; inner is alive */
+    CALL_LEFT,    /* cancelled while its slot was on the way */
+};
+
+struct route_source {
+    struct chat_source source;
+    struct upstream_source upstream;
+    struct route *route;
+    struct route_entry *entry;
+};
+
+struct route_call {
+    struct chat_call call;
+    struct chat_sink sink; /* what the upstream talks to */
+    struct list node;      /* in route->free */
+    enum call_state state;
+    struct route *route;
+    struct route_source *source;  /* the caller's: gone once it has cancelled */
+    struct route_entry *entry;
+    const struct chat_request *request;
+    struct chat_start_opts opts;
+    struct chat_sink *client;
+    struct chat_call *inner;
+    struct slots_waiter waiter;
+    struct loop_timer timer; /* queued: gives up */
+    bool paused;
+    int64_t start_us;
+};
+
+static void call_release(struct route_call *c)
+{
+    loop_timer_stop(&c->timer);
+    list_push(&c->route->free, &c->node);
+}
+
+static void count_usage(struct route_entry *en, const struct chat_usage *u)
+{
+    metric_add(en->input, u->input);
+    metric_add(en->output, u->output);
+    if (u->cost_nusd > 0)
+        metric_add(en->cost_nusd, u->cost_nusd);
+}
+
+static void on_upstream(struct chat_sink *s, const struct chat_event *ev)
+{
+    struct route_call *c = CONTAINER_OF(s, struct route_call, sink);
+    struct route_entry *en = c->entry;
+    struct chat_sink *client = c->client;
+    switch (ev->kind) {
+    case CHAT_EV_USAGE: count_usage(en, &ev->usage); break;
+    case CHAT_EV_FINISH: {
+        int64_t took = loop_now_us(c->route->env.loop) - c->start_us;
+        latency_record(en->latency, took);
+        metric_observe_us(en->seconds, took);
+        metric_add(en->ok, 1);
+        break;
+    }
+    case CHAT_EV_ERROR: metric_add(en->failed, 1); break;
+    case CHAT_EV_START:
+    case CHAT_EV_TEXT:
+    case CHAT_EV_REASONING:
+    case CHAT_EV_REFUSAL:
+    case CHAT_EV_TOOL:
+    case CHAT_EV_MEMBER: break;
+    }
+    if (ev->kind == CHAT_EV_FINISH || ev->kind == CHAT_EV_ERROR) {
+        slots_give(en->slots);
+        call_release(c); /* the client may free everything in the next line */
+    }
+    client->on_event(client, ev);
+}
+
+static void queue_failed(struct route_call *c, const struct err *err)
+{
+    struct chat_sink *client = c->client;
+    struct chat_event ev = {.kind = CHAT_EV_ERROR, .err = err};
+    call_release(c);
+    client->on_event(client, &ev);
+}
+
+static bool begin(struct route_call *c, struct err *e)
+{
+    struct chat_source *s = &c->source->upstream.source;
+    c->start_us = loop_now_us(c->route->env.loop);
+    c->inner = chat_start(s, c->request, &c->opts, &c->sink, e);
+    if (!c->inner) {
+        metric_add(c->entry->failed, 1);
+        slots_give(c->entry->slots);
+        return false;
+    }
+    c->state = CALL_RUNNING;
+    if (c->paused)
+        chat_pause(c->inner);
+    return true;
+}
+
+static void on_slot(struct slots_waiter *w)
+{
+    struct route_call *c = CONTAINER_OF(w, struct route_call, waiter);
+    if (c->state == CALL_LEFT) {
+        struct route *r = c->route;
+        slots_give(c->entry->slots);
+        call_release(c);
+        r->in_transit--;
+        if (r->dying)
+            route_free(r);
+        return;
+    }
+    loop_timer_stop(&c->timer);
+    struct err e = {0};
+    if (!begin(c, &e))
+        queue_failed(c, &e);
+}
+
+static void leave_queue(struct route_call *c)
+{
+    loop_timer_stop(&c->timer);
+    if (slots_leave(c->entry->slots, &c->waiter)) {
+        call_release(c);
+        return;
+    }
+    c->state = CALL_LEFT;
+    c->route->in_transit++;
+}
+
+static void on_queue_timeout(struct loop_timer *t)
+{
+    struct route_call *c = CONTAINER_OF(t, struct route_call, timer);
+    struct chat_sink *client = c->client;
+    struct span model = span_of(c->entry->key);
+    struct err e = {0};
+    (void)err_set(&e, ERR_TIMEOUT,
+                  "the queue for %.*s did not move in time; raise max_concurrency or try again",
+                  SPAN_ARG(model));
+    leave_queue(c);
+    struct chat_event ev = {.kind = CHAT_EV_ERROR, .err = &e};
+    client->on_event(client, &ev);
+}
+
+static void call_cancel(struct chat_call *cc, struct chat_usage *out)
+{
+    struct route_call *c = CONTAINER_OF(cc, struct route_call, call);
+    metric_add(c->entry->cancelled, 1);
+    if (c->state == CALL_QUEUED) {
+        if (out)
+            *out = (struct chat_usage){0};
+        leave_queue(c);
+        return;
+    }
+    struct chat_usage used = {0};
+    chat_cancel(c->inner, &used);
+    count_usage(c->entry, &used);
+    if (out)
+        *out = used;
+    slots_give(c->entry->slots);
+    call_release(c);
+}
+
+static void call_pause(struct chat_call *cc)
+{
+    struct route_call *c = CONTAINER_OF(cc, struct route_call, call);
+    c->paused = true;
+    if (c->state == CALL_RUNNING)
+        chat_pause(c->inner);
+}
+
+static void call_resume(struct chat_call *cc)
+{
+    struct route_call *c = CONTAINER_OF(cc, struct route_call, call);
+    c->paused = false;
+    if (c->state == CALL_RUNNING)
+        chat_resume(c->inner);
+}
+
+static const struct chat_call_ops call_ops = {call_cancel, call_pause, call_resume};
+
+static struct route_call *call_new(struct route *r)
+{
+    struct list *n = list_pop(&r->free);
+    if (n)
+        return LIST_ENTRY(n, struct route_call, node);
+    struct route_call *c = mem_zalloc(sizeof *c);
+    if (!c)
+        return NULL;
+    c->call.ops = &call_ops;
+    c->sink.on_event = on_upstream;
+    c->route = r;
+    list_init(&c->node);
+    list_init(&c->waiter.node_);
+    loop_timer_init(&c->timer, r->env.loop, on_queue_timeout);
+    return c;
+}
+
+/* On failure the call has been released. */
+static bool enqueue(struct route_call *c, struct err *e)
+{
+    struct route_entry *en = c->entry;
+    int64_t limit_us = c->source->upstream.model->timeouts.total_us;
+    switch (slots_take(en->slots, &c->waiter)) {
+    case SLOTS_TAKEN:
+        if (begin(c, e))
+            return true;
+        call_release(c);
+        return false;
+    case SLOTS_WAIT:
+        if (limit_us == 0 || loop_timer_start(&c->timer, limit_us))
+            return true;
+        leave_queue(c);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    case SLOTS_FULL: break;
+    }
+    metric_add(en->refused, 1);
+    call_release(c);
+    struct span key = span_of(en->key);
+    (void)err_set(e, ERR_BUSY, "the queue for %.*s is full; try again in a second",
+                  SPAN_ARG(key));
+    e->retry_after_ms = 1000;
+    return err_with_code(e, "queue_full");
+}
+
+static struct chat_call *route_start(struct chat_source *s, const struct chat_request *r,
+                                     const struct chat_start_opts *o, struct chat_sink *sink,
+                                     struct err *e)
+{
+    struct route_source *rs = CONTAINER_OF(s, struct route_source, source);
+    struct route_call *c = call_new(rs->route);
+    if (!c)
+        return err_set(e, ERR_NOMEM, "out of memory"), NULL;
+    c->state = CALL_QUEUED;
+    c->source = rs;
+    c->entry = rs->entry;
+    c->request = r;
+    c->opts = *o;
+    c->client = sink;
+    c->inner = NULL;
+    c->paused = false;
+    c->waiter.loop = rs->route->env.loop;
+    c->waiter.on_slot = on_slot;
+    return enqueue(c, e) ? &c->call : NULL;
+}
+
+static const struct chat_source_ops source_ops = {route_start};
+
+struct route *route_new(const struct route_env *env)
+{
+    struct route *r = mem_zalloc(sizeof *r);
+    if (!r)
+        return NULL;
+    r->env = *env;
+    list_init(&r->free);
+    r->entries = map_new();
+    if (!r->entries) {
+        mem_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void route_free(struct route *r)
+{
+    if (!r)
+        return;
+    r->dying = true;
+    if (r->in_transit > 0)
+        return;
+    for (struct list *n = list_pop(&r->free); n; n = list_pop(&r->free))
+        mem_free(LIST_ENTRY(n, struct route_call, node));
+    map_free(r->entries);
+    mem_free(r);
+}
+
+static bool not_found(struct route *r, struct span name, struct err *e)
+{
+    struct span near[3];
+    size_t n = config_near(r->env.config, name, near, COUNT_OF(near));
+    char list[256] = "";
+    for (size_t i = 0; i < n; i++) {
+        size_t at = strlen(list);
+        (void)snprintf(list + at, sizeof list - at, "%s%.*s", i ? ", " : " Did you mean: ",
+                       SPAN_ARG(near[i]));
+    }
+    struct span shown = span_upto(name, 120);
+    (void)err_set(e, ERR_NOT_FOUND, "the model \"%.*s\" does not exist.%s%s", SPAN_ARG(shown), list,
+                  n ? "?" : " GET /v1/models lists what there is.");
+    if (e)
+        (void)snprintf(e->param, sizeof e->param, "model");
+    return err_with_code(e, "model_not_found");
+}
+
+/* Listed models are remembered per worker; implied ones ("provider/id") are asked of the pool, which
+ * bounds how many a client can make up. */
+static struct route_entry *entry_of(struct route *r, const struct config_model *m)
+{
+    if (m->implied)
+        return route_pool_entry(r->env.pool, m);
+    struct route_entry *en = map_get(r->entries, m->name);
+    if (en)
+        return en;
+    en = route_pool_entry(r->env.pool, m);
+    if (en && !map_put(r->entries, m->name, en))
+        return NULL;
+    return en;
+}
+
+bool route_resolve(struct route *r, struct arena *a, struct span name, struct route_target *out,
+                   struct err *e)
+{
+    const struct recipe *recipe = config_recipe_find(r->env.config, name);
+    if (recipe) {
+        *out = (struct route_target){.recipe = recipe};
+        return true;
+    }
+    struct config_model *implied = arena_alloc(a, sizeof *implied);
+    struct route_source *rs = arena_alloc(a, sizeof *rs);
+    if (!implied || !rs)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    const struct config_model *m = config_model_find(r->env.config, name, implied);
+    if (!m)
+        return not_found(r, name, e);
+    struct route_entry *en = entry_of(r, m);
+    if (!en)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    rs->source.ops = &source_ops;
+    rs->route = r;
+    rs->entry = en;
+    upstream_source_init(&rs->upstream, r->env.upstream, m);
+    *out = (struct route_target){.model = m, .source = &rs->source, .latency = en->latency};
+    return true;
+}

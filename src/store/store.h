@@ -1,0 +1,82 @@
+/* store/store.h - what is kept: ledger.db (money) and archive.db (everything else), SQLite in WAL.
+ *
+ * A thread of its own per file is the only one that touches it; callers post operations and get their
+ * reply posted back to their loop. Operations that wait together share one commit (group commit).
+ * ledger.db: synchronous FULL; after a failed write it refuses until restart. archive.db: synchronous
+ * NORMAL; bounded queue, a slow or broken archive drops rows, counts them and never stops a call. A
+ * lock file in the state directory keeps a second process out. PostgreSQL will stand behind the same
+ * functions (docs/architecture.md). */
+#ifndef FUSOR_STORE_STORE_H
+#define FUSOR_STORE_STORE_H
+
+#include "base/err.h"
+#include "base/span.h"
+#include "loop/loop.h"
+
+struct store;
+
+/* owned. Makes the directory (0700) and files (0600), takes the lock (ERR_CONFLICT with the holder's
+ * pid when another process has it), brings both schemas to this version. dir "" keeps both in memory
+ * and takes no lock. Blocking: call it before the loops run. */
+MUST_USE struct store *store_open(const char *dir, struct err *e);
+/* Writes all that is queued, closes, lets the lock go. Blocking. NULL is fine. */
+void store_close(struct store *s);
+static inline void store_free(struct store *s)
+{
+    store_close(s);
+}
+AUTO_DEFINE(store)
+
+/* A reply: on_reply runs on `loop`'s thread, exactly once, with err NULL when it is committed. The
+ * reply must live until then; result fields are filled by the operation. */
+struct store_reply {
+    struct loop *loop;
+    void (*on_reply)(struct store_reply *r, const struct err *err);
+    struct loop_task task_;
+    struct err err_;
+    bool failed_;
+};
+
+/* One upstream call that has ended (or will never be known): a row of ledger.db, never updated. */
+struct store_call {
+    struct span id;          /* "call_..." unique */
+    struct span request_id, fusion_id; /* fusion_id may be empty */
+    struct span role;        /* "call", "member", "judge" */
+    struct span provider, model, upstream_model, host, region;
+    int64_t time_ms;         /* start, unix */
+    int64_t input, cached, cache_write, output, reasoning;
+    int64_t cost_nusd;       /* -1 unknown */
+    bool estimated, uncertain;
+    struct span outcome;     /* "ok", "error class", "cancelled" */
+    int64_t ttft_us, total_us; /* -1 */
+};
+/* Copies what it needs. reply may be NULL. False when memory runs out or the ledger has failed. */
+MUST_USE bool store_add_call(struct store *s, const struct store_call *c, struct store_reply *reply,
+                             struct err *e);
+
+/* One client request: a row of archive.db. */
+struct store_request {
+    struct span id, route, model, mode, outcome;
+    int64_t time_ms, status, ttft_us, total_us, overhead_us;
+    int64_t input, output, cost_nusd, calls;
+};
+/* Never fails; a full queue drops the row and counts it. */
+void store_add_request(struct store *s, const struct store_request *r);
+
+/* Sums over all calls of the ledger. */
+struct store_totals {
+    struct store_reply reply;
+    int64_t calls, input, output, cost_nusd, unknown_cost_calls;
+};
+void store_get_totals(struct store *s, struct store_totals *t);
+
+/* State of the store, any thread. */
+struct store_health {
+    bool ledger_ok, archive_ok;
+    uint64_t archive_dropped;
+    uint64_t ledger_rows, ledger_commits;
+    char message[200]; /* last failure, "" if none */
+};
+void store_health_of(struct store *s, struct store_health *out);
+
+#endif
