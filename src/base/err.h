@@ -1,8 +1,8 @@
 /* base/err.h - errors as values: class, HTTP status, code, message for a person, retry hint.
  *
  * A function that can fail returns bool (MUST_USE) and takes a struct err last; outputs are
- * untouched on failure. err_set() returns false, so `return err_set(e, ERR_INPUT, "...")`. A message
- * says what was wrong, where, and what to do. Who returns an error does not log it. */
+ * untouched on failure. err_set() returns false, so `return err_set(e, ERR_INPUT, "...")`. A
+ * message says what was wrong, where, and what to do. Who returns an error does not log it. */
 #ifndef FUSOR_BASE_ERR_H
 #define FUSOR_BASE_ERR_H
 
@@ -14,23 +14,23 @@
 
 enum err_class {
     ERR_NONE = 0,
-    ERR_INPUT,       /* 400 what the client sent is wrong */
-    ERR_AUTH,        /* 401 */
-    ERR_BUDGET,      /* 402 over a cost cap or without credit */
-    ERR_FORBIDDEN,   /* 403 */
-    ERR_NOT_FOUND,   /* 404 */
-    ERR_METHOD,      /* 405 */
-    ERR_CONFLICT,    /* 409 */
-    ERR_LIMIT,       /* 413 larger than a limit of ours */
-    ERR_MEDIA,       /* 415 */
-    ERR_BUSY,        /* 429 rate limited, or a queue is full */
-    ERR_CANCELLED,   /* 499 the client left */
-    ERR_STATE,       /* 500 used out of order: a bug of ours */
-    ERR_SYS,         /* 500 the operating system said no; sys holds errno */
-    ERR_UPSTREAM,    /* 502 an upstream answered with an error or with garbage */
-    ERR_CONNECT,     /* 502 an upstream could not be reached (DNS, connect, TLS): nothing was sent */
-    ERR_CUT,         /* 502 an upstream's answer ended before its end */
-    ERR_NOMEM,       /* 503 */
+    ERR_INPUT,     /* 400 what the client sent is wrong */
+    ERR_AUTH,      /* 401 */
+    ERR_BUDGET,    /* 402 over a cost cap or without credit */
+    ERR_FORBIDDEN, /* 403 */
+    ERR_NOT_FOUND, /* 404 */
+    ERR_METHOD,    /* 405 */
+    ERR_CONFLICT,  /* 409 */
+    ERR_LIMIT,     /* 413 larger than a limit of ours */
+    ERR_MEDIA,     /* 415 */
+    ERR_BUSY,      /* 429 rate limited, or a queue is full */
+    ERR_CANCELLED, /* 499 the client left */
+    ERR_STATE,     /* 500 used out of order: a bug of ours */
+    ERR_SYS,       /* 500 the operating system said no; sys holds errno */
+    ERR_UPSTREAM,  /* 502 an upstream answered with an error or with garbage */
+    ERR_CONNECT,   /* 502 an upstream could not be reached (DNS, connect, TLS): nothing was sent */
+    ERR_CUT,       /* 502 an upstream's answer ended before its end */
+    ERR_NOMEM,     /* 503 */
     ERR_UNAVAILABLE, /* 503 draining, or a local model that does not start */
     ERR_TIMEOUT,     /* 504 */
     ERR_CONFIG,      /* 500 the configuration is wrong; exit code 3 */
@@ -41,9 +41,9 @@ enum err_class {
 /* How far a failed upstream call had come: what decides whether a retry is safe
  * (docs/architecture.md, "Faults"). */
 enum err_sent {
-    SENT_NO = 0,  /* not one byte reached the upstream */
-    SENT_REFUSED, /* the upstream said no: 429, 503 with a body, 401, 402, 403 */
-    SENT_MAYBE,   /* the request went out; whether work was done is unknown */
+    SENT_NO = 0,   /* not one byte reached the upstream */
+    SENT_REFUSED,  /* the upstream said no: 429, 503 with a body, 401, 402, 403 */
+    SENT_MAYBE,    /* the request went out; whether work was done is unknown */
     SENT_DELIVERED /* at least one content byte came back */
 };
 

@@ -10,20 +10,21 @@
 /* Memory of one request: parsed body, messages, prompts. */
 #define LIMIT_ARENA_BYTES MIB(256)
 /* HTTP head: bytes of start line and fields together, number of fields, one target. */
-#define LIMIT_HEAD_BYTES KIB(32)
-#define LIMIT_HEAD_FIELDS 100
+#define LIMIT_HEAD_BYTES   KIB(32)
+#define LIMIT_HEAD_FIELDS  100
 #define LIMIT_TARGET_BYTES KIB(8)
 /* Bodies of requests to chat routes, and to all others. */
-#define LIMIT_CHAT_BODY_BYTES MIB(64)
+#define LIMIT_CHAT_BODY_BYTES  MIB(64)
 #define LIMIT_SMALL_BODY_BYTES KIB(256)
 /* Bytes of a pipelined next request kept while the current one is answered. */
 #define LIMIT_PIPELINE_BYTES KIB(64)
-/* Unsent bytes to one client: above HIGH its upstream is paused, below LOW it goes on; MAX closes. */
+/* Unsent bytes to one client: above HIGH its upstream is paused, below LOW it goes on;
+ * MAX closes. */
 #define LIMIT_OUT_HIGH_BYTES KIB(64)
-#define LIMIT_OUT_LOW_BYTES KIB(16)
-#define LIMIT_OUT_MAX_BYTES MIB(32)
+#define LIMIT_OUT_LOW_BYTES  KIB(16)
+#define LIMIT_OUT_MAX_BYTES  MIB(32)
 /* One SSE event or unary body of an upstream, and all bytes of one answer. */
-#define LIMIT_EVENT_BYTES MIB(16)
+#define LIMIT_EVENT_BYTES  MIB(16)
 #define LIMIT_ANSWER_BYTES MIB(64)
 /* What a panel member's collector keeps. */
 #define LIMIT_MEMBER_BYTES MIB(4)
@@ -32,9 +33,11 @@
 /* Reads from one socket per turn of the loop, so that none starves the others. */
 #define LIMIT_READS_PER_TURN 32
 /* Panel size and leaf calls of a nested recipe. */
-#define LIMIT_PANEL 16
-#define LIMIT_LEAF_CALLS 16
+#define LIMIT_PANEL        16
+#define LIMIT_LEAF_CALLS   16
 #define LIMIT_FUSION_DEPTH 2
+/* Models that queues and sketches are kept for one by one. */
+#define LIMIT_MODEL_ENTRIES 4096
 /* Configuration file, and one secret in a file. */
 #define LIMIT_CONFIG_BYTES MIB(4)
 #define LIMIT_SECRET_BYTES KIB(8)

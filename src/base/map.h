@@ -14,8 +14,8 @@ void map_free(struct map *m);
 AUTO_DEFINE(map)
 /* NULL when absent; m may be NULL. */
 void *map_get(const struct map *m, struct span key);
-/* Replaces value and key (the old key may lie in the old value), in the same place of the order. False
- * when memory runs out; the map is then unchanged. value may not be NULL. */
+/* Replaces value and key (the old key may lie in the old value), in the same place of the order.
+ * False when memory runs out; the map is then unchanged. value may not be NULL. */
 MUST_USE bool map_put(struct map *m, struct span key, void *value);
 size_t map_count(const struct map *m);
 /* The i-th entry in order of insertion, 0 <= i < map_count(). */

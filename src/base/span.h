@@ -17,7 +17,10 @@ struct span {
 /* A span over a string literal. */
 #define SPAN(lit) ((struct span){(lit), sizeof(lit) - 1})
 /* For static initialisers. */
-#define SPAN_INIT(lit) {(lit), sizeof(lit) - 1}
+#define SPAN_INIT(lit)                                                                             \
+    {                                                                                              \
+        (lit), sizeof(lit) - 1                                                                     \
+    }
 /* For printf: printf("%.*s", SPAN_ARG(s)). */
 #define SPAN_ARG(s) (int)(s).n, (s).p
 
@@ -43,8 +46,8 @@ size_t span_find(struct span s, const char *set);
 size_t span_index(struct span s, struct span needle);
 /* Index of the last occurrence of the needle; s.n when absent. */
 size_t span_rindex(struct span s, struct span needle);
-/* Cuts at the first `sep`: *head is what stands before it, *s what stands after (empty when there is
- * no sep). False when *s was empty to begin with. */
+/* Cuts at the first `sep`: *head is what stands before it, *s what stands after (empty when there
+ * is no sep). False when *s was empty to begin with. */
 bool span_cut(struct span *s, char sep, struct span *head);
 /* A whole decimal integer, nothing else around it. False on anything else or overflow. */
 bool span_to_i64(struct span s, int64_t *out);

@@ -18,7 +18,7 @@ void text_visible_cstr(char *out, size_t cap, struct span s);
 /* Damerau-Levenshtein distance in bytes (a transposed pair counts once and is not edited again), at
  * most `cap`: cap + 1 beyond, and when a side is longer than 64 bytes. */
 unsigned text_distance(struct span a, struct span b, unsigned cap);
-/* Columns that text takes on a terminal: as wcwidth(), from a table of our own, so in any locale. */
+/* Columns that text takes on a terminal: as wcwidth(), from a table of our own, in any locale. */
 size_t text_columns(struct span s);
 
 #endif
