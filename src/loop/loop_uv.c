@@ -6,6 +6,7 @@
  *   wake     uv_async: posts from other threads
  *   check    after I/O: runs the deferred tasks
  *   spin     an idle handle that does nothing; while it is active libuv does not sleep */
+#include <errno.h>
 #include <uv.h>
 
 #include "base/mem.h"
@@ -21,6 +22,12 @@ struct loop_real {
     struct loop *loop;
     int64_t alarm_us; /* what the alarm is set for, -1: not set */
 };
+
+static bool fail(struct err *e, int rc, const char *what)
+{
+    errno = -rc; /* libuv returns what it found there */
+    return err_set(e, ERR_SYS, "loop: cannot %s: %s", what, uv_strerror(rc));
+}
 
 static void on_alarm(uv_timer_t *h)
 {
@@ -81,7 +88,7 @@ static bool open_handles(struct loop_real *r, struct err *e)
 {
     int rc = uv_async_init(&r->uv, &r->wake, on_wake);
     if (rc != 0)
-        return err_set(e, ERR_SYS, "loop: cannot create the wake-up: %s", uv_strerror(rc));
+        return fail(e, rc, "create the wake-up");
     uv_timer_init(&r->uv, &r->alarm);
     uv_prepare_init(&r->uv, &r->prepare);
     uv_check_init(&r->uv, &r->check);
@@ -103,7 +110,7 @@ struct loop_real *loop_real_new(struct loop *l, struct err *e)
     r->alarm_us = -1;
     int rc = uv_loop_init(&r->uv);
     if (rc != 0) {
-        err_set(e, ERR_SYS, "loop: cannot create the event loop: %s", uv_strerror(rc));
+        fail(e, rc, "create the event loop");
         mem_free(r);
         return NULL;
     }
@@ -193,5 +200,5 @@ bool loop_work(struct loop *l, struct loop_job *j, struct err *e)
     if (rc == 0)
         return true;
     mem_free(w);
-    return err_set(e, ERR_SYS, "loop: cannot queue work: %s", uv_strerror(rc));
+    return fail(e, rc, "queue work");
 }
