@@ -61,6 +61,7 @@ struct parse {
     uint64_t body_bytes;   /* decoded */
     uint64_t frame_bytes;  /* eaten behind the head */
     bool in_head, in_name, head_due, done, failed;
+    bool head_told;        /* paused behind the head: llhttp has yet to look whether a body follows */
     bool no_body;          /* response to HEAD */
     bool until_close;      /* response without length: ends with the connection */
     bool skip_interim;     /* a 1xx head was read: start over */

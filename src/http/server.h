@@ -18,6 +18,7 @@
 #include "base/span.h"
 #include "loop/loop.h"
 
+struct buf;
 struct tls;
 struct http_server;
 struct http_exchange; /* one request and its answer */
