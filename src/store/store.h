@@ -19,7 +19,8 @@ struct store;
  * pid when another process has it), brings both schemas to this version. dir "" keeps both in memory
  * and takes no lock. Blocking: call it before the loops run. */
 MUST_USE struct store *store_open(const char *dir, struct err *e);
-/* Writes all that is queued, closes, lets the lock go. Blocking. NULL is fine. */
+/* Writes all that is queued, closes, lets the lock go. Blocking. Replies still out are posted before
+ * it returns: their loops must live on to run them. NULL is fine. */
 void store_close(struct store *s);
 static inline void store_free(struct store *s)
 {
@@ -45,12 +46,13 @@ struct store_call {
     struct span provider, model, upstream_model, host, region;
     int64_t time_ms;         /* start, unix */
     int64_t input, cached, cache_write, output, reasoning;
-    int64_t cost_nusd;       /* -1 unknown */
+    int64_t cost_nusd;       /* -1 unknown: kept as NULL */
     bool estimated, uncertain;
     struct span outcome;     /* "ok", "error class", "cancelled" */
     int64_t ttft_us, total_us; /* -1 */
 };
-/* Copies what it needs. reply may be NULL. False when memory runs out or the ledger has failed. */
+/* Copies what it needs. reply may be NULL. False, and then no reply comes: ERR_NOMEM, or
+ * ERR_UNAVAILABLE when the ledger has failed. A reply with ERR_CONFLICT: the id exists already. */
 MUST_USE bool store_add_call(struct store *s, const struct store_call *c, struct store_reply *reply,
                              struct err *e);
 
@@ -63,7 +65,8 @@ struct store_request {
 /* Never fails; a full queue drops the row and counts it. */
 void store_add_request(struct store *s, const struct store_request *r);
 
-/* Sums over all calls of the ledger. */
+/* Sums over all calls of the ledger, those queued before included. Always replies, also when memory
+ * runs out or the ledger has failed. */
 struct store_totals {
     struct store_reply reply;
     int64_t calls, input, output, cost_nusd, unknown_cost_calls;
