@@ -84,7 +84,7 @@ bool json_true(json_val *v)
     return yyjson_is_true(v);
 }
 
-/* --- numbers ---------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 struct span json_num_text(json_val *v)
 {
@@ -152,7 +152,8 @@ bool json_i64(json_val *v, int64_t *out)
     return true;
 }
 
-/* The library's reader rounds correctly and, unlike strtod(), never asks the locale for its point. */
+/* The library's reader rounds correctly and, unlike strtod(), never asks the locale for its point.
+ */
 bool json_f64(json_val *v, double *out)
 {
     struct span text = json_num_text(v);
@@ -166,7 +167,7 @@ bool json_f64(json_val *v, double *out)
     return true;
 }
 
-/* --- walking ---------------------------------------------------------------------------------------- */
+/* --- walking ---------------------------------------------------------------------------------- */
 
 struct json_iter json_iter_of(json_val *v)
 {

@@ -2,8 +2,8 @@
  *
  * Lives here: strict parsing with our limits (depth, duplicate keys, UTF-8, one value, no trailing
  * bytes), typed access with errors that name the path, values as text. Numbers are kept as the text
- * that came in (YYJSON_READ_NUMBER_AS_RAW), so what is forwarded is what was sent. Not here: meaning
- * of any field (dialect/, config/). Values are borrowed from their document. */
+ * that came in (YYJSON_READ_NUMBER_AS_RAW), so what is forwarded is what was sent. Not here:
+ * meaning of any field (dialect/, config/). Values are borrowed from their document. */
 #ifndef FUSOR_JSON_JSON_H
 #define FUSOR_JSON_JSON_H
 
@@ -16,9 +16,11 @@
 
 typedef yyjson_val json_val; /* the library's own value; opaque to callers */
 
-/* Parses one whole JSON text into memory that lives as long as the arena. Depth over
- * LIMIT_JSON_DEPTH, broken syntax (the message has the byte offset), invalid UTF-8, lone surrogates,
- * trailing bytes: ERR_INPUT. Duplicate keys are refused in every object of the document. */
+/* Parses one whole JSON text into memory that lives as long as the arena; one allocation, in
+ * proportion to the values that are in the text. Depth over LIMIT_JSON_DEPTH, broken syntax,
+ * invalid UTF-8, lone surrogates, trailing bytes: ERR_INPUT "not valid JSON at byte 17: ..." (from
+ * 0; put what was parsed before it with err_prefix()). Duplicate keys are refused in every object:
+ * e->param is the path, "messages[2].role". */
 MUST_USE bool json_parse(struct arena *a, struct span text, json_val **out, struct err *e);
 
 /* Memory for parsing one small document after another without allocating: an upstream's chunks. */
@@ -66,14 +68,14 @@ struct json_iter {
 struct json_iter json_iter_of(json_val *v);
 bool json_next(struct json_iter *it, struct span *out_key, json_val **out_val);
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
-/* The value as minified JSON, appended. */
+/* The value as minified JSON, appended; b is as before on failure (so with the next three). */
 MUST_USE bool json_write_val(struct buf *b, json_val *v, struct err *e);
 /* The same as a span in the arena. */
 MUST_USE bool json_raw(struct arena *a, json_val *v, struct span *out, struct err *e);
-/* Canonical form (RFC 8785 in spirit: keys sorted by bytes, numbers by value, no spaces): equal
- * meaning, equal bytes. */
+/* Canonical form (RFC 8785 in spirit: keys sorted by bytes, numbers by exact decimal value, no
+ * spaces): equal meaning, equal bytes. */
 MUST_USE bool json_canonical(struct buf *b, json_val *v, struct err *e);
 /* "text" with quotes and escapes; invalid UTF-8 becomes U+FFFD, so the output is always valid. */
 MUST_USE bool json_write_str(struct buf *b, struct span s, struct err *e);

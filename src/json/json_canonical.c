@@ -1,7 +1,7 @@
 /* json/json_canonical.c - one text for each meaning: keys sorted by bytes, numbers by value.
  *
- * Follows RFC 8785, but numbers are exact decimals in the notation of ECMAScript instead of doubles:
- * 1.0, 1 and 10e-1 are equal, 9007199254740993 and 9007199254740992 are not. */
+ * Follows RFC 8785, but numbers are exact decimals in the notation of ECMAScript instead of
+ * doubles: 1.0, 1 and 10e-1 are equal, 9007199254740993 and 9007199254740992 are not. */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "json/json_priv.h"
@@ -14,7 +14,7 @@ struct canon {
     size_t n, cap;
 };
 
-/* --- numbers ---------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* Digits [from, to), zeros beyond the last one that is there. */
 static bool add_digits(struct buf *b, const struct json_decimal *d, int64_t from, int64_t to,
@@ -65,7 +65,7 @@ static bool write_number(struct buf *b, struct span text, struct err *e)
            add_digits(b, &d, first, last + 1, e);
 }
 
-/* --- values ----------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static bool reserve_members(struct canon *c, size_t n)
 {

@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "json/json_priv.h"
 
-/* --- sorting ---------------------------------------------------------------------------------------- */
+/* --- sorting ---------------------------------------------------------------------------------- */
 
 static bool before(const struct json_member *a, const struct json_member *b)
 {
@@ -43,7 +43,7 @@ void json_sort_members(struct json_member *m, size_t n)
     }
 }
 
-/* --- where ------------------------------------------------------------------------------------------ */
+/* --- where ------------------------------------------------------------------------------------ */
 
 /* "messages[2].content" of target, cut when it does not fit; "" for the root. Each step goes to the
  * child whose part of the flat array holds target. */
@@ -79,7 +79,7 @@ static bool refuse(json_val *root, json_val *obj, struct span key, struct err *e
                      in[0] != '\0' ? in : "the outermost object");
 }
 
-/* --- the search ------------------------------------------------------------------------------------- */
+/* --- the search ------------------------------------------------------------------------------- */
 
 /* Up to this many members are compared in pairs, more are sorted. */
 #define PAIRS_MAX 32

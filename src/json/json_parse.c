@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "json/json_priv.h"
 
-/* --- the scan --------------------------------------------------------------------------------------- */
+/* --- the scan --------------------------------------------------------------------------------- */
 
 enum byte_class { B_OTHER = 0, B_OPEN, B_CLOSE, B_NEXT, B_QUOTE };
 static const unsigned char byte_classes[256] = {
@@ -66,7 +66,7 @@ static bool scan(struct span text, size_t *out_values, struct err *e)
     return true;
 }
 
-/* --- one block -------------------------------------------------------------------------------------- */
+/* --- one block -------------------------------------------------------------------------------- */
 
 /* The parser's values, then its own copy of the text, which it unescapes in place. */
 struct block {
@@ -127,10 +127,9 @@ static yyjson_doc *parse_block(struct block *k, struct span text, struct err *e)
     memset(copy + text.n, 0, YYJSON_PADDING_SIZE);
     yyjson_alc alc = {block_alloc, block_realloc, block_free, k};
     yyjson_read_err why;
-    yyjson_doc *doc = yyjson_read_opts(copy, text.n,
-                                       YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW |
-                                           YYJSON_READ_STOP_WHEN_DONE,
-                                       &alc, &why);
+    yyjson_doc *doc = yyjson_read_opts(
+        copy, text.n, YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW | YYJSON_READ_STOP_WHEN_DONE,
+        &alc, &why);
     if (doc == NULL && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
         err_set(e, ERR_NOMEM, "out of memory for a JSON text of %zu bytes", text.n);
         return NULL;
@@ -149,7 +148,7 @@ static yyjson_doc *parse_block(struct block *k, struct span text, struct err *e)
     return doc;
 }
 
-/* --- public ----------------------------------------------------------------------------------------- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 bool json_parse(struct arena *a, struct span text, json_val **out, struct err *e)
 {

@@ -6,11 +6,11 @@
 #include "base/limits.h"
 #include "json/json_priv.h"
 
-/* --- strings ---------------------------------------------------------------------------------------- */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 sequence at p (n > 0, p[0] >= 0x80). When it is broken: *ok false and the
- * length of what a reader replaces by one U+FFFD (Unicode, "maximal subparts"). The second byte alone
- * has bounds of its own: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+ * length of what a reader replaces by one U+FFFD (Unicode, "maximal subparts"). The second byte
+ * alone has bounds of its own: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
 static size_t sequence(const unsigned char *p, size_t n, bool *ok)
 {
     size_t want = p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
@@ -27,8 +27,9 @@ static size_t sequence(const unsigned char *p, size_t n, bool *ok)
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* True when eight bytes are plain: ASCII, no control, quote or backslash. The usual bit tricks for "a
- * byte below n" and "a byte equal to n"; they may see too much behind a true hit, never too little. */
+/* True when eight bytes are plain: ASCII, no control, quote or backslash. The usual bit tricks for
+ * "a byte below n" and "a byte equal to n"; they may see too much behind a true hit, never too
+ * little. */
 static bool eight_plain(const unsigned char *p)
 {
     uint64_t w;
@@ -66,7 +67,7 @@ static size_t plain_run(struct span s)
 /* Writes what stands for the byte or broken sequence at the start of s, which is not plain. */
 static bool write_escape(struct buf *b, struct span *s, struct err *e)
 {
-    static const char shorts[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n',  ['\f'] = 'f',
+    static const char shorts[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
                                   ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
     unsigned char c = (unsigned char)s->p[0];
     if (c >= 0x80) {
@@ -117,7 +118,7 @@ bool json_write_str(struct buf *b, struct span s, struct err *e)
     return true;
 }
 
-/* --- values ----------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static bool write_scalar(struct buf *b, json_val *v, struct err *e)
 {
@@ -200,7 +201,7 @@ bool json_raw(struct arena *a, json_val *v, struct span *out, struct err *e)
     return ok;
 }
 
-/* --- the writer ------------------------------------------------------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------- */
 
 void json_w_init(struct json_w *w, struct buf *b, struct err *e)
 {

@@ -8,7 +8,7 @@
 /* Virtual time starts here, so that a time of 0 still means "never". */
 #define SIM_START_US 1000000
 
-/* --- life ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static struct loop *new_common(struct err *e)
 {
@@ -67,7 +67,7 @@ void loop_free(struct loop *l)
     mem_free(l);
 }
 
-/* --- time ----------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 int64_t loop_now_us(const struct loop *l)
 {
@@ -82,7 +82,7 @@ int64_t loop_now_us(const struct loop *l)
     return l->now_us;
 }
 
-/* --- timers --------------------------------------------------------------------------------------- */
+/* --- timers ----------------------------------------------------------------------------------- */
 
 static bool earlier(const struct loop_timer *a, const struct loop_timer *b)
 {
@@ -204,7 +204,7 @@ void loop_fire_due(struct loop *l)
     }
 }
 
-/* --- tasks ---------------------------------------------------------------------------------------- */
+/* --- tasks ------------------------------------------------------------------------------------ */
 
 /* Moves all nodes of `from` to the empty list `to`. */
 static void move_all(struct list *to, struct list *from)
@@ -272,7 +272,7 @@ void loop_post(struct loop *l, struct loop_task *t)
         loop_real_wake(l->real);
 }
 
-/* --- running -------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static bool has_posted(struct loop *l)
 {

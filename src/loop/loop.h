@@ -3,8 +3,8 @@
  *
  * The real loop runs on libuv; sockets (http/) reach it by loop_uv(). The simulated loop has no
  * sockets: time jumps to the next timer, order is decided by (time, sequence), so a run is a pure
- * function of its seed. All functions but loop_post() belong to the loop's own thread. Callbacks are
- * never called from inside the function that arms them. */
+ * function of its seed. All functions but loop_post() belong to the loop's own thread. Callbacks
+ * are never called from inside the function that arms them. */
 #ifndef FUSOR_LOOP_LOOP_H
 #define FUSOR_LOOP_LOOP_H
 
@@ -18,8 +18,8 @@
 struct loop;
 struct uv_loop_s;
 
-MUST_USE struct loop *loop_new(struct err *e);      /* owned */
-MUST_USE struct loop *loop_sim_new(struct err *e);  /* owned; now starts at 1 s */
+MUST_USE struct loop *loop_new(struct err *e);     /* owned */
+MUST_USE struct loop *loop_sim_new(struct err *e); /* owned; now starts at 1 s */
 /* Timers, tasks and posts still queued are dropped and stand as not armed afterwards. Real loops:
  * open libuv handles are closed, close callbacks run, and jobs in flight are waited for (their done
  * runs). Threads that post must have finished. Not from a callback of this loop. */
@@ -38,7 +38,7 @@ int64_t loop_now_us(const struct loop *l);
 /* NULL for a simulated loop. */
 struct uv_loop_s *loop_uv(struct loop *l);
 
-/* --- timers: embedded, no allocation; stopping and restarting are O(log n) ---------------------- */
+/* --- timers: embedded, no allocation; stopping and restarting are O(log n) -------------------- */
 struct loop_timer {
     void (*fn)(struct loop_timer *t);
     struct loop *loop;
@@ -53,7 +53,7 @@ MUST_USE bool loop_timer_start(struct loop_timer *t, int64_t after_us);
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_armed(const struct loop_timer *t);
 
-/* --- tasks: run later on the loop's thread, in order --------------------------------------------- */
+/* --- tasks: run later on the loop's thread, in order ------------------------------------------ */
 struct loop_task {
     struct list node;
     void (*fn)(struct loop_task *t);
@@ -63,13 +63,14 @@ void loop_task_init(struct loop_task *t, void (*fn)(struct loop_task *t));
 void loop_defer(struct loop *l, struct loop_task *t);
 /* Takes a deferred (not a posted) task back; fine when it is not queued. */
 void loop_undefer(struct loop_task *t);
-/* Any thread: runs on l's thread in a later turn. The task stays the caller's and must live until fn
- * has run; it may not be queued twice. */
+/* Any thread: runs on l's thread in a later turn. The task stays the caller's and must live until
+ * fn has run; it may not be queued twice. */
 void loop_post(struct loop *l, struct loop_task *t);
 
-/* --- blocking work ------------------------------------------------------------------------------- */
+/* --- blocking work ---------------------------------------------------------------------------- */
 /* job->work runs on a pool thread, then job->done on the loop's thread. The job must live until
- * done. Not for simulated loops (ERR_STATE). The pool is libuv's, which DNS shares: short jobs only. */
+ * done. Not for simulated loops (ERR_STATE). The pool is libuv's, which DNS shares: short jobs
+ * only. */
 struct loop_job {
     void (*work)(struct loop_job *j);
     void (*done)(struct loop_job *j);

@@ -166,7 +166,7 @@ struct uv_loop_s *loop_real_uv(struct loop_real *r)
     return &r->uv;
 }
 
-/* --- blocking work -------------------------------------------------------------------------------- */
+/* --- blocking work ---------------------------------------------------------------------------- */
 
 struct work_req {
     uv_work_t req;

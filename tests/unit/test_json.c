@@ -23,7 +23,7 @@ static json_val *parse(struct arena *a, const char *text)
     return v;
 }
 
-/* --- what is refused, and how ------------------------------------------------------------------------ */
+/* --- what is refused, and how ----------------------------------------------------------------- */
 
 static const struct {
     const char *text, *msg; /* msg: a part of the message */
@@ -65,17 +65,17 @@ static const struct {
     {"\"\t\"", "at byte 1"},
     {"\"\\x\"", "at byte"},
     {"\"\\u12g4\"", "at byte"},
-    {"\"\\ud800\"", "at byte"},          /* lone high surrogate */
-    {"\"\\ud800x\"", "at byte"},         /* */
-    {"\"\\ud800\\u0041\"", "at byte"},   /* high without low */
-    {"\"\\udc00\"", "at byte"},          /* lone low surrogate */
-    {"\"\\ud800\\ud800\"", "at byte"},   /* two high ones */
-    {"{\"\\udfff\":1}", "at byte"},      /* in a key */
+    {"\"\\ud800\"", "at byte"},        /* lone high surrogate */
+    {"\"\\ud800x\"", "at byte"},       /* */
+    {"\"\\ud800\\u0041\"", "at byte"}, /* high without low */
+    {"\"\\udc00\"", "at byte"},        /* lone low surrogate */
+    {"\"\\ud800\\ud800\"", "at byte"}, /* two high ones */
+    {"{\"\\udfff\":1}", "at byte"},    /* in a key */
     {"\"\xff\"", "at byte 1"},
-    {"\"\xc0\x80\"", "at byte 1"},       /* overlong */
-    {"\"\xed\xa0\x80\"", "at byte 1"},   /* surrogate */
+    {"\"\xc0\x80\"", "at byte 1"},     /* overlong */
+    {"\"\xed\xa0\x80\"", "at byte 1"}, /* surrogate */
     {"\"\xf4\x90\x80\x80\"", "at byte 1"},
-    {"\"\xe2\x82\"", "at byte"},         /* cut off */
+    {"\"\xe2\x82\"", "at byte"}, /* cut off */
     {"\xEF\xBB\xBF{}", "byte order mark"},
     {"\"abc", "at byte 4"},
     {"\"abc\\", "at byte"},
@@ -121,7 +121,8 @@ static void test_nul_bytes(void **state)
     assert_true(span_eq(json_num_text(json_get_span(v, SPAN("x\0"))), SPAN("1")));
 }
 
-/* n opening brackets and as many closing ones, with a string of brackets inside, which do not count. */
+/* n opening brackets and as many closing ones, with a string of brackets inside, which do not
+ * count. */
 static struct span nested(struct arena *a, int n, bool objects)
 {
     struct buf b;
@@ -168,7 +169,7 @@ static void test_depth(void **state)
     }
 }
 
-/* --- duplicate keys ------------------------------------------------------------------------------------ */
+/* --- duplicate keys --------------------------------------------------------------------------- */
 
 static const struct {
     const char *text, *param, *in;
@@ -258,13 +259,14 @@ static void test_large_object_is_not_quadratic(void **state)
     assert_true(clock_mono_us() - start < 10000000);
 }
 
-/* --- access ------------------------------------------------------------------------------------------- */
+/* --- access ----------------------------------------------------------------------------------- */
 
 static void test_access(void **state)
 {
     AUTO(arena) a = arena_new(0);
-    json_val *v = parse(a, " { \"s\" : \"x\\ny\", \"e\":\"\", \"n\":null, \"t\":true, \"f\":false,\r\n"
-                           "\"i\":-5, \"a\":[1,[2],{}], \"o\":{\"k\":\"v\"}, \"empty\":{} } ");
+    json_val *v =
+        parse(a, " { \"s\" : \"x\\ny\", \"e\":\"\", \"n\":null, \"t\":true, \"f\":false,\r\n"
+                 "\"i\":-5, \"a\":[1,[2],{}], \"o\":{\"k\":\"v\"}, \"empty\":{} } ");
     assert_true(json_is_obj(v));
     assert_int_equal(json_count(v), 9);
     assert_true(span_eq(json_str(json_get(v, "s")), SPAN("x\ny")));
@@ -288,12 +290,12 @@ static void test_access(void **state)
     assert_null(json_get_span(v, (struct span){NULL, 0}));
     static const struct {
         const char *key, *name;
-    } types[] = {{"s", "string"}, {"n", "null"}, {"t", "boolean"}, {"i", "number"},
+    } types[] = {{"s", "string"}, {"n", "null"},   {"t", "boolean"},     {"i", "number"},
                  {"a", "array"},  {"o", "object"}, {"missing", "absent"}};
     for (size_t i = 0; i < COUNT_OF(types); i++)
         assert_string_equal(json_type_name(json_get(v, types[i].key)), types[i].name);
-    bool (*const is[])(json_val *) = {json_is_null, json_is_obj, json_is_arr, json_is_str,
-                                      json_is_num, json_is_bool};
+    bool (*const is[])(json_val *) = {json_is_null, json_is_obj, json_is_arr,
+                                      json_is_str,  json_is_num, json_is_bool};
     for (size_t i = 0; i < COUNT_OF(is); i++)
         assert_false(is[i](NULL));
 }
@@ -324,9 +326,9 @@ static void test_walk(void **state)
     assert_false(json_next(&it, NULL, NULL));
 }
 
-/* --- numbers ------------------------------------------------------------------------------------------ */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
-#define NO_INT INT64_C(-77)
+#define NO_INT   INT64_C(-77)
 #define NO_FLOAT (-77.0)
 
 static const struct {
@@ -406,10 +408,11 @@ static void test_numbers(void **state)
     assert_false(json_f64(parse(a, "true"), &f));
 }
 
-/* --- robustness --------------------------------------------------------------------------------------- */
+/* --- robustness ------------------------------------------------------------------------------- */
 
 static const char sample[] =
-    "{\"model\":\"gpt\\u002d5\",\"messages\":[{\"role\":\"user\",\"content\":\"h\xC3\xA9 \\\"x\\\\\\\" "
+    "{\"model\":\"gpt\\u002d5\",\"messages\":[{\"role\":\"user\",\"content\":\"h\xC3\xA9 "
+    "\\\"x\\\\\\\" "
     "\xF0\x9F\x98\x80 \\ud83d\\ude00\"}],\"t\":-0.5e-3,\"n\":[1,2.0,true,false,null,{}],\"s\":[]}";
 
 /* Cut at every byte, in memory that ends right behind the cut: nothing but the whole is taken. */

@@ -30,7 +30,7 @@ static void assert_buf(const struct buf *b, const char *want)
         fail_msg("\n got: %.*s\nwant: %s", SPAN_ARG(got), want);
 }
 
-/* --- strings ------------------------------------------------------------------------------------------ */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 static const struct {
     struct span in, out;
@@ -52,7 +52,8 @@ static const struct {
     {SPAN_INIT("\xF0\x9F\x98"), SPAN_INIT("\"\xEF\xBF\xBD\"")},
     {SPAN_INIT("\xC0\x80"), SPAN_INIT("\"\xEF\xBF\xBD\xEF\xBF\xBD\"")},
     {SPAN_INIT("\xED\xA0\x80"), SPAN_INIT("\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"")},
-    {SPAN_INIT("\xF4\x90\x80\x80"), SPAN_INIT("\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"")},
+    {SPAN_INIT("\xF4\x90\x80\x80"),
+     SPAN_INIT("\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"")},
     {SPAN_INIT("\x80"), SPAN_INIT("\"\xEF\xBF\xBD\"")},
 };
 
@@ -69,7 +70,8 @@ static void test_strings(void **state)
     }
 }
 
-/* Every byte at every place of a text that spans several machine words, in memory that ends there. */
+/* Every byte at every place of a text that spans several machine words, in memory that ends there.
+ */
 static void test_string_bytes_in_place(void **state)
 {
     enum { N = 19 };
@@ -98,8 +100,9 @@ static void test_string_bytes_in_place(void **state)
 /* Random bytes are always made valid; valid text always comes back as it was. */
 static void test_strings_random(void **state)
 {
-    static const char *const pieces[] = {"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\"",
-                                         "\\", "\n", "longer plain text", "\x01", "\xE4\xBD\xA0"};
+    static const char *const pieces[] = {"a",    "\xC3\xA9",    "\xE2\x82\xAC", "\xF0\x9F\x98\x80",
+                                         "\"",   "\\",          "\n",           "longer plain text",
+                                         "\x01", "\xE4\xBD\xA0"};
     struct rng r;
     struct err e = {0};
     struct buf in, out;
@@ -140,7 +143,7 @@ static void test_string_limit(void **state)
     buf_done(&b);
 }
 
-/* --- values ------------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static const struct {
     const char *in, *out, *canonical; /* NULL: the same as in */
@@ -307,7 +310,7 @@ static void test_canonical_order(void **state)
     assert_int_equal(n, N);
 }
 
-/* --- the writer --------------------------------------------------------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------- */
 
 static void test_writer(void **state)
 {
@@ -392,8 +395,18 @@ static void test_writer_doubles(void **state)
     struct err e = {0};
     rng_init(&r, 5);
     for (int i = 0; i < 5000; i++) {
-        static const double some[] = {0,   1,    -1,   0.1, 1e21, 1e-7, 1.7976931348623157e308, 5e-324,
-                                      1e300, 1.0 / 3, 123456789.125, -0.30000000000000004};
+        static const double some[] = {0,
+                                      1,
+                                      -1,
+                                      0.1,
+                                      1e21,
+                                      1e-7,
+                                      1.7976931348623157e308,
+                                      5e-324,
+                                      1e300,
+                                      1.0 / 3,
+                                      123456789.125,
+                                      -0.30000000000000004};
         double v, back;
         uint64_t bits = rng_u64(&r);
         memcpy(&v, &bits, sizeof v);

@@ -1,5 +1,5 @@
-/* tests/unit/test_loop.c - the event loop, real and simulated. Cases that hold for both kinds run on
- * both. */
+/* tests/unit/test_loop.c - the event loop, real and simulated. Cases that hold for both kinds run
+ * on both. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@ static struct loop *make_loop(bool sim)
     return l;
 }
 
-/* --- a log of what ran, in order ------------------------------------------------------------------ */
+/* --- a log of what ran, in order -------------------------------------------------------------- */
 
 struct log {
     char text[256];
@@ -40,7 +40,7 @@ struct named_timer {
     struct loop_timer t;
     struct log *log;
     char name;
-    int again;              /* re-arms this often with 0 */
+    int again;                /* re-arms this often with 0 */
     struct named_timer *kill; /* stops this one */
     bool stop;
 };
@@ -90,7 +90,7 @@ static struct named_task task(struct loop *l, struct log *g, char name)
     return n;
 }
 
-/* --- timers --------------------------------------------------------------------------------------- */
+/* --- timers ----------------------------------------------------------------------------------- */
 
 static void timers_fire_in_order(bool sim)
 {
@@ -199,7 +199,8 @@ static void test_timer_far_future(void **state)
 {
     AUTO(loop) l = make_loop(false);
     struct log g = {0};
-    struct named_timer far = {.log = &g, .name = 'f'}, near = {.log = &g, .name = 'n', .stop = true};
+    struct named_timer far = {.log = &g, .name = 'f'},
+                       near = {.log = &g, .name = 'n', .stop = true};
     loop_timer_init(&far.t, l, on_named_timer);
     loop_timer_init(&near.t, l, on_named_timer);
     assert_true(loop_timer_start(&far.t, INT64_MAX));
@@ -281,7 +282,7 @@ static void test_now_is_after_the_sleep(void **state)
     pthread_join(th, NULL);
 }
 
-/* --- tasks ---------------------------------------------------------------------------------------- */
+/* --- tasks ------------------------------------------------------------------------------------ */
 
 static void tasks_run_in_order(bool sim)
 {
@@ -399,7 +400,7 @@ static void stop_ends_one_run(bool sim)
     assert_string_equal(g.text, "aaa");
 }
 
-/* --- posts ---------------------------------------------------------------------------------------- */
+/* --- posts ------------------------------------------------------------------------------------ */
 
 enum { POSTERS = 4, POSTS = 2000 };
 
@@ -460,7 +461,7 @@ static void posts_from_threads(bool sim)
     mem_free(all);
 }
 
-/* --- jobs ----------------------------------------------------------------------------------------- */
+/* --- jobs ------------------------------------------------------------------------------------- */
 
 struct sum_job {
     struct loop_job j;
@@ -516,7 +517,7 @@ static void test_free_waits_for_jobs(void **state)
     assert_int_equal(left, 0);
 }
 
-/* --- life ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void free_drops_what_is_queued(bool sim)
 {
