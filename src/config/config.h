@@ -81,6 +81,7 @@ struct config {
     bool insecure;            /* beyond loopback without key or TLS, on purpose */
     bool trusted_proxies;     /* TLS ends before us */
     struct secret *api_key;   /* clients' bearer key; NULL: none asked (loopback only) */
+    struct span api_key_ref;  /* "env:FUSOR_API_KEY": for config show */
     int64_t workers;          /* 0: one per core */
     int64_t drain_us;
     int64_t keepalive_us;     /* SSE keep-alive interval */
@@ -93,7 +94,8 @@ struct config {
     size_t n_providers;
     const struct config_model *models; /* listed ones */
     size_t n_models;
-    const struct recipe *recipes; /* "fusion" always among them; panel and judges exist */
+    const struct recipe *recipes; /* what they name exists; "fusion" is always among them, unless no
+                                   * model is listed and no provider has a key */
     size_t n_recipes;
 };
 
@@ -111,10 +113,15 @@ AUTO_DEFINE(config)
 /* NULL when absent. */
 const struct config_provider *config_provider_find(const struct config *c, struct span name);
 const struct recipe *config_recipe_find(const struct config *c, struct span name);
-/* A listed model, or "provider/id" of a known provider (then *implied is filled and returned).
- * NULL when neither. "local/x" and "recorded/x" name only what there is. */
+/* A listed model (by its name, "provider/name" or "provider/id"), or "provider/id" of a known
+ * provider: then *implied is filled and returned, and borrows `name`. NULL when neither. "local/x"
+ * and "recorded/x" name only what there is. */
 const struct config_model *config_model_find(const struct config *c, struct span name,
                                              struct config_model *implied);
+/* That every name in the panel and among the judges of a request's own recipe finds a model or a
+ * recipe, without cycles, in at most LIMIT_FUSION_DEPTH levels and LIMIT_LEAF_CALLS calls: else
+ * ERR_INPUT with ->param "fusion.panel[1]". Recipes of the file have passed it. */
+MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
 /* Up to `max` names (models and recipes) nearest to `name`, best first: for "did you mean". */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
 /* The snapshot as YAML that config_parse() reads back, secrets as references. */

@@ -30,7 +30,7 @@ struct recipe {
     struct recipe_member panel[LIMIT_PANEL];
     size_t n_panel;
     struct span judges[4];
-    size_t n_judges;
+    size_t n_judges;         /* 0: panel[0] judges; with vote, a tie goes to panel order */
     bool judge_from_request; /* named by the request itself (fusion.md section 4, one survivor) */
     struct span criteria;
     int64_t quorum;          /* 0: default (all for 1-2 members, n-1 from 3) */
@@ -39,7 +39,8 @@ struct recipe {
     int64_t max_cost_nusd;   /* -1: none */
     int64_t seed;            /* -1: drawn per request */
     enum fusion_answer answer;
-    struct span answer_regex; /* POSIX extended; group 1, else the whole match */
+    struct span answer_regex; /* POSIX extended; group 1, else the whole match; only
+                               * from the file */
     bool stream_members;
 };
 

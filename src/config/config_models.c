@@ -1,0 +1,228 @@
+/* config/config_models.c - the `models` of the file, and how names find them; see config/config.h.
+ *
+ * A listed model is found by its name, and by "provider/name" and "provider/id"; any other
+ * "provider/id" of an OpenAI-compatible provider is implied. */
+#include "base/text.h"
+#include "config/config_priv.h"
+
+#define MAX_TOKENS (1LL << 31)
+#define MAX_CONCURRENCY 100000
+#define DEFAULT_MAX_TOKENS 8192
+#define NEAR_MAX 16 /* names that config_near() ranks */
+
+static const char *const fields[] = {
+    "provider", "id",    "context",  "default_max_tokens", "price", "max_concurrency",
+    "max_queue", "timeouts",
+};
+static const char *const later[] = {"policy", "allowance", "reasoning", "aliases", "fallback"};
+
+static bool fail_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
+}
+
+/* --- reading ----------------------------------------------------------------------------------- */
+
+/* "lab/qwen3" may be listed, to give it settings, by provider lab only. */
+static bool check_name(struct snapshot *s, struct node n, struct span name,
+                       const struct config_provider *p, struct span *out_id, struct err *e)
+{
+    struct span rest = name, head;
+    if (!config_check_name(n, name, true, e))
+        return false;
+    if (span_eq(name, SPAN("auto")))
+        return node_fail(n, e, "this name is kept for a mode of a later version");
+    *out_id = name;
+    if (span_find(name, "/") == name.n || !span_cut(&rest, '/', &head))
+        return true;
+    const struct config_provider *named = map_get(s->providers, head);
+    if (named && named != p)
+        return node_fail(n, e, "begins with the name of provider '%.*s' but belongs to '%.*s'",
+                         SPAN_ARG(head), SPAN_ARG(p->name));
+    if (named)
+        *out_id = rest;
+    return true;
+}
+
+static bool read_provider(struct snapshot *s, struct node n, const struct config_provider **out,
+                          struct err *e)
+{
+    struct node field = node_get(n, "provider");
+    struct span name = {NULL, 0};
+    if (node_skip(field))
+        return node_fail(n, e, "needs 'provider'");
+    if (!node_str(field, &name, e))
+        return false;
+    *out = map_get(s->providers, name);
+    return *out || node_fail(field, e, "no provider named '%.*s'", SPAN_ARG(text_upto(name, 64)));
+}
+
+static struct config_model model_of(const struct config_provider *p)
+{
+    return (struct config_model){.provider = p,
+                                 .context = p->kind == PROVIDER_LOCAL ? p->local.context : 0,
+                                 .default_max_tokens = DEFAULT_MAX_TOKENS,
+                                 .price = p->price,
+                                 .max_concurrency = p->max_concurrency,
+                                 .max_queue = p->max_queue,
+                                 .timeouts = p->timeouts};
+}
+
+static bool read_id(struct node n, struct span *out, struct err *e)
+{
+    if (!node_str(n, out, e))
+        return false;
+    if (out->n == 0 || out->n > 256)
+        return node_fail(n, e, "must have 1 to 256 characters");
+    for (size_t i = 0; i < out->n; i++)
+        if ((unsigned char)out->p[i] < 0x20 || out->p[i] == 0x7F)
+            return node_fail(n, e, "must not hold control characters");
+    return true;
+}
+
+static bool read_model(struct snapshot *s, struct node n, struct span name,
+                       struct config_model *m, struct err *e)
+{
+    const struct config_provider *p;
+    struct span id;
+    bool has_price;
+    if (node_skip(n) || node_kind_of(n) != NODE_MAP)
+        return node_fail_type(n, "a map of fields", e);
+    if (!node_only_now(n, fields, COUNT_OF(fields), later, COUNT_OF(later), e) ||
+        !read_provider(s, n, &p, e) || !check_name(s, n, name, p, &id, e))
+        return false;
+    *m = model_of(p);
+    m->name = name;
+    m->id = id;
+    return read_id(node_get(n, "id"), &m->id, e) &&
+           node_i64(node_get(n, "context"), 128, MAX_TOKENS, &m->context, e) &&
+           node_i64(node_get(n, "default_max_tokens"), 1, MAX_TOKENS, &m->default_max_tokens, e) &&
+           config_read_price(node_get(n, "price"), &has_price, &m->price, e) &&
+           node_i64(node_get(n, "max_concurrency"), 0, MAX_CONCURRENCY, &m->max_concurrency, e) &&
+           node_i64(node_get(n, "max_queue"), 0, MAX_CONCURRENCY, &m->max_queue, e) &&
+           config_read_timeouts(node_get(n, "timeouts"), &m->timeouts, e);
+}
+
+static bool put_qualified(struct snapshot *s, struct config_model *m, struct span last)
+{
+    struct span key =
+        arena_printf(s->arena, "%.*s/%.*s", SPAN_ARG(m->provider->name), SPAN_ARG(last));
+    if (!key.p)
+        return false;
+    return map_get(s->models, key) || map_put(s->models, key, m);
+}
+
+/* A whole listed name goes before what "provider/id" would mean. */
+static bool index_models(struct snapshot *s, struct config_model *models, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!map_put(s->models, models[i].name, &models[i]))
+            return false;
+    for (size_t i = 0; i < n; i++)
+        if (!put_qualified(s, &models[i], models[i].name) ||
+            !put_qualified(s, &models[i], models[i].id))
+            return false;
+    return true;
+}
+
+bool config_read_models(struct snapshot *s, struct node n, struct node more, struct err *e)
+{
+    if (!node_is_map(n, e))
+        return false;
+    size_t count = node_count(n), total = count + node_count(more);
+    struct config_model *models = arena_array(s->arena, total, sizeof *models);
+    if (!models)
+        return fail_memory(e);
+    size_t used = 0;
+    for (size_t i = 0; i < total; i++) {
+        struct span name;
+        struct node one = i < count ? node_at(n, i, &name) : node_at(more, i - count, &name);
+        bool hidden = false;
+        for (size_t k = 0; i >= count && k < count && !hidden; k++)
+            hidden = span_eq(models[k].name, name);
+        if (!hidden && !read_model(s, one, name, &models[used++], e))
+            return false;
+    }
+    s->c.models = models;
+    s->c.n_models = used;
+    return index_models(s, models, used) || fail_memory(e);
+}
+
+/* --- finding ----------------------------------------------------------------------------------- */
+
+const struct config_provider *config_provider_find(const struct config *c, struct span name)
+{
+    return map_get(snapshot_of(c)->providers, name);
+}
+
+const struct recipe *config_recipe_find(const struct config *c, struct span name)
+{
+    return map_get(snapshot_of(c)->recipes, name);
+}
+
+const struct config_model *config_model_find(const struct config *c, struct span name,
+                                             struct config_model *implied)
+{
+    struct span id = name, head;
+    const struct config_model *listed = map_get(snapshot_of(c)->models, name);
+    if (listed || !span_cut(&id, '/', &head) || id.n == 0)
+        return listed;
+    const struct config_provider *p = config_provider_find(c, head);
+    if (!p || p->kind != PROVIDER_OPENAI)
+        return NULL;
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] <= ' ' || name.p[i] == 0x7F)
+            return NULL;
+    *implied = model_of(p);
+    implied->name = name;
+    implied->id = id;
+    implied->implied = true;
+    return implied;
+}
+
+struct near {
+    struct span name;
+    unsigned distance;
+};
+
+/* Keeps the best `max` of them, sorted; of equals the first stays first. */
+static void rank(struct near *best, size_t *n, size_t max, struct span name, unsigned distance)
+{
+    size_t at = *n;
+    while (at > 0 && best[at - 1].distance > distance)
+        at--;
+    if (at >= max)
+        return;
+    size_t last = *n < max ? (*n)++ : max - 1;
+    for (; last > at; last--)
+        best[last] = best[last - 1];
+    best[at] = (struct near){name, distance};
+}
+
+/* One part in the other counts as near: "gpt-5" means "gpt-5.5". */
+static unsigned distance_of(struct span a, struct span b, unsigned cap)
+{
+    struct span shorter = a.n < b.n ? a : b, longer = a.n < b.n ? b : a;
+    if (shorter.n >= 3 && span_index(longer, shorter) < longer.n)
+        return 1;
+    return a.n <= 64 && b.n <= 64 ? text_distance(a, b, cap) : cap + 1;
+}
+
+size_t config_near(const struct config *c, struct span name, struct span *out, size_t max)
+{
+    struct near best[NEAR_MAX];
+    size_t n = 0;
+    unsigned cap = name.n < 3 ? 0 : name.n < 6 ? 2 : name.n < 12 ? 3 : 4;
+    if (max > NEAR_MAX)
+        max = NEAR_MAX;
+    for (size_t i = 0; i < c->n_models + c->n_recipes; i++) {
+        struct span have =
+            i < c->n_models ? c->models[i].name : c->recipes[i - c->n_models].name;
+        unsigned d = distance_of(name, have, cap);
+        if (d <= cap)
+            rank(best, &n, max, have, d);
+    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = best[i].name;
+    return n;
+}

@@ -1,0 +1,56 @@
+/* config/config_priv.h - the snapshot while it is being made, shared by the parts of config/. */
+#ifndef FUSOR_CONFIG_CONFIG_PRIV_H
+#define FUSOR_CONFIG_CONFIG_PRIV_H
+
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "config/config.h"
+#include "config/recipe_priv.h"
+
+#define SECOND_US 1000000LL
+
+struct snapshot {
+    struct config c; /* first: what callers hold */
+    atomic_uint refs;
+    struct arena *arena;
+    /* name -> entry; models also under "provider/name" and "provider/id" */
+    struct map *providers, *models, *recipes;
+};
+
+static inline struct snapshot *snapshot_of(const struct config *c)
+{
+    return CONTAINER_OF((struct config *)c, struct snapshot, c);
+}
+
+/* config_read.c: fields of the file but providers, models, fusions. */
+MUST_USE bool config_read_edge(struct snapshot *s, struct node root, struct err *e);
+/* A scalar or a list of them as an array in the arena, each checked by `check` (may be NULL). */
+MUST_USE bool config_read_list(struct snapshot *s, struct node n,
+                               bool (*check)(struct node n, struct span text, struct err *e),
+                               const struct span **out, size_t *out_n, struct err *e);
+/* [A-Za-z0-9._:-]{1,64}, and '/' between such names when `slashes`. */
+MUST_USE bool config_check_name(struct node n, struct span name, bool slashes, struct err *e);
+/* Reads "env:NAME" and the like; a literal is refused without being repeated. */
+MUST_USE bool config_read_key(struct node n, struct snapshot *s, struct span *out_ref,
+                              struct secret **out, struct err *e);
+
+/* config_providers.c */
+MUST_USE bool config_read_providers(struct snapshot *s, struct node n, struct err *e);
+MUST_USE bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e);
+MUST_USE bool config_read_timeouts(struct node n, struct timeouts *out, struct err *e);
+/* config_models.c. The models of n, then those of `more` (defaults) that n does not name. */
+MUST_USE bool config_read_models(struct snapshot *s, struct node n, struct node more,
+                                 struct err *e);
+/* config_recipes.c */
+MUST_USE bool config_read_recipes(struct snapshot *s, struct node n, struct err *e);
+
+/* defaults.c: YAML text of the providers and models that stand in for a file that names none, and
+ * of the recipe "fusion" for a file without (nothing written when no model is listed). */
+MUST_USE bool defaults_providers(struct buf *out, struct err *e);
+MUST_USE bool defaults_fusion(const struct config *c, struct buf *out, struct err *e);
+/* A `kind` of a later version: what to write until then; NULL when it is none. */
+const char *defaults_kind_hint(struct span kind);
+const char *config_kind_name(enum provider_kind kind);
+
+#endif

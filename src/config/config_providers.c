@@ -1,0 +1,315 @@
+/* config/config_providers.c - the `providers` of the file; see config/config.h.
+ *
+ * Every kind has its own fields besides the common ones; a field of another kind is refused by name,
+ * as it would otherwise be silently without effect. */
+#include "config/config_priv.h"
+
+#define MAX_CONCURRENCY 100000
+#define MAX_CONTEXT (1LL << 31)
+#define MAX_UNIX_PATH 107 /* sun_path */
+
+static const char *const common[] = {"kind",    "region", "price", "max_concurrency",
+                                     "max_queue", "timeouts"};
+static const char *const of_openai[] = {"base_url",         "key",    "ca_file", "stream_options",
+                                        "max_tokens_field", "cancel", "api",     "proxy"};
+static const char *const of_local[] = {"command", "model",   "context",  "parallel",
+                                       "threads", "idle_stop", "start_timeout"};
+static const char *const of_recorded[] = {"file"};
+static const char *const later[] = {"policy", "drain", "headers", "retries"};
+
+static const struct kind {
+    const char *name;
+    const char *const *fields;
+    size_t n_fields;
+} kinds[] = {
+    [PROVIDER_OPENAI] = {"openai", of_openai, COUNT_OF(of_openai)},
+    [PROVIDER_LOCAL] = {"local", of_local, COUNT_OF(of_local)},
+    [PROVIDER_RECORDED] = {"recorded", of_recorded, COUNT_OF(of_recorded)},
+};
+
+const char *config_kind_name(enum provider_kind kind)
+{
+    return kinds[kind].name;
+}
+
+/* --- price, timeouts --------------------------------------------------------------------------- */
+
+bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e)
+{
+    static const char *const keys[] = {"input", "output", "cached_input", "cache_write"};
+    static const char *const words[] = {"free"};
+    struct price p = {-1, -1, -1, -1, true};
+    int word;
+    if (node_skip(n))
+        return true;
+    if (node_kind_of(n) != NODE_MAP) {
+        if (!node_word(n, words, 1, &word, NULL))
+            return node_fail_type(n, "'free' or {input: ..., output: ...} in USD per million "
+                                     "tokens", e);
+        p = (struct price){0, 0, 0, 0, true};
+    } else if (!node_only(n, keys, COUNT_OF(keys), e) ||
+               !node_nusd(node_get(n, "input"), &p.input, e) ||
+               !node_nusd(node_get(n, "output"), &p.output, e) ||
+               !node_nusd(node_get(n, "cached_input"), &p.cached, e) ||
+               !node_nusd(node_get(n, "cache_write"), &p.cache_write, e)) {
+        return false;
+    }
+    if (p.input < 0 || p.output < 0)
+        return node_fail(n, e, "needs both 'input' and 'output', in USD per million tokens");
+    *out_has = true;
+    *out = p;
+    return true;
+}
+
+static bool read_timeout(struct node n, int64_t *out_us, struct err *e)
+{
+    if (!node_duration(n, SECOND_US, out_us, e))
+        return false;
+    return *out_us > 0 || node_fail(n, e, "must be longer than 0");
+}
+
+bool config_read_timeouts(struct node n, struct timeouts *out, struct err *e)
+{
+    static const char *const keys[] = {"connect", "first_byte", "idle", "total"};
+    return node_only(n, keys, COUNT_OF(keys), e) &&
+           read_timeout(node_get(n, "connect"), &out->connect_us, e) &&
+           read_timeout(node_get(n, "first_byte"), &out->first_byte_us, e) &&
+           read_timeout(node_get(n, "idle"), &out->idle_us, e) &&
+           read_timeout(node_get(n, "total"), &out->total_us, e);
+}
+
+/* --- kind: openai ------------------------------------------------------------------------------ */
+
+static bool has_any(struct span s, const char *set)
+{
+    return span_find(s, set) < s.n;
+}
+
+static bool check_url(struct node n, struct span url, struct err *e)
+{
+    for (size_t i = 0; i < url.n; i++)
+        if ((unsigned char)url.p[i] <= ' ' || (unsigned char)url.p[i] >= 0x7F)
+            return node_fail(n, e, "must be plain ASCII without spaces");
+    if (span_starts(url, SPAN("unix:"))) {
+        struct span path = span_from(url, 5);
+        path = span_upto(path, span_find(path, ":"));
+        if (!span_starts(path, SPAN("/")) || path.n > MAX_UNIX_PATH)
+            return node_fail(n, e, "must be unix: and an absolute path of at most %d bytes, such "
+                                   "as unix:/run/vllm.sock:/v1", MAX_UNIX_PATH);
+        return true;
+    }
+    size_t skip = span_starts(url, SPAN("https://")) ? 8 : span_starts(url, SPAN("http://")) ? 7 : 0;
+    struct span rest = span_from(url, skip);
+    struct span host = span_upto(rest, span_find(rest, "/?#"));
+    if (skip == 0)
+        return node_fail(n, e, "must begin with https://, http:// or unix:");
+    /* Not repeated: what stands there may be a password. */
+    if (has_any(host, "@"))
+        return node_fail(n, e, "must not hold a user or password; use 'key'");
+    if (host.n == 0 || host.p[0] == ':')
+        return node_fail(n, e, "needs a host");
+    if (has_any(rest, "?#"))
+        return node_fail(n, e, "must not have a query or a fragment");
+    return true;
+}
+
+static bool read_url(struct node n, struct node provider, struct span *out, struct err *e)
+{
+    struct span url = {NULL, 0};
+    if (!node_str(n, &url, e))
+        return false;
+    if (url.n == 0)
+        return node_fail(provider, e, "needs 'base_url', such as https://api.example.com/v1");
+    if (!check_url(n, url, e))
+        return false;
+    while (span_ends(url, SPAN("/")))
+        url = span_upto(url, url.n - 1);
+    *out = url;
+    return true;
+}
+
+/* Two words: *out says whether it is the second. */
+static bool read_choice(struct node n, const char *no, const char *yes, bool *out, struct err *e)
+{
+    const char *words[] = {no, yes};
+    int at = *out;
+    if (!node_word(n, words, 2, &at, e))
+        return false;
+    *out = at == 1;
+    return true;
+}
+
+/* A field that takes one word so far. */
+static bool read_only(struct node n, const char *word, struct err *e)
+{
+    int at;
+    if (node_word(n, &word, 1, &at, NULL))
+        return true;
+    return node_fail(n, e, "'%s' is the only value so far; others come with a later version", word);
+}
+
+static bool read_openai(struct snapshot *s, struct node n, struct config_provider *p,
+                        struct err *e)
+{
+    struct span ca_file = SPAN("none");
+    bool ok = read_url(node_get(n, "base_url"), n, &p->base_url, e) &&
+              config_read_key(node_get(n, "key"), s, &p->key_ref, &p->key, e) &&
+              node_str(node_get(n, "ca_file"), &ca_file, e) &&
+              read_choice(node_get(n, "stream_options"), "send", "omit", &p->omit_stream_options,
+                          e) &&
+              read_choice(node_get(n, "max_tokens_field"), "max_tokens", "max_completion_tokens",
+                          &p->max_completion_tokens, e) &&
+              read_choice(node_get(n, "cancel"), "stops", "bills_on", &p->cancel_bills_on, e) &&
+              read_only(node_get(n, "api"), "chat", e) &&
+              read_only(node_get(n, "proxy"), "none", e);
+    p->ca_file = span_eq(ca_file, SPAN("none")) ? SPAN("") : ca_file;
+    return ok;
+}
+
+/* --- kind: local, recorded --------------------------------------------------------------------- */
+
+static bool check_argument(struct node n, struct span arg, struct err *e)
+{
+    return arg.p || node_fail(n, e, "must be text");
+}
+
+static bool read_command(struct snapshot *s, struct node n, struct config_local *l, struct err *e)
+{
+    if (node_skip(n))
+        return true;
+    if (node_kind_of(n) != NODE_LIST || node_count(n) == 0)
+        return node_fail(n, e, "must be a list: the program, then each argument");
+    if (!config_read_list(s, n, check_argument, &l->command, &l->n_command, e))
+        return false;
+    if (l->command[0].n == 0)
+        return node_fail(n, e, "names no program");
+    for (size_t i = 0; i < l->n_command; i++)
+        if (span_index(l->command[i], SPAN("{port}")) < l->command[i].n)
+            return true;
+    return node_fail(n, e, "needs {port} in an argument, so that fusor knows where it listens");
+}
+
+static bool read_local(struct snapshot *s, struct node n, struct config_provider *p, struct err *e)
+{
+    struct config_local *l = &p->local;
+    *l = (struct config_local){.context = 8192,
+                               .parallel = 4,
+                               .idle_stop_us = 600 * SECOND_US,
+                               .start_timeout_us = 120 * SECOND_US};
+    bool ok = read_command(s, node_get(n, "command"), l, e) &&
+              node_str(node_get(n, "model"), &l->model_file, e) &&
+              node_i64(node_get(n, "context"), 128, MAX_CONTEXT, &l->context, e) &&
+              node_i64(node_get(n, "parallel"), 1, 256, &l->parallel, e) &&
+              node_i64(node_get(n, "threads"), 0, 1024, &l->threads, e) &&
+              node_duration(node_get(n, "idle_stop"), SECOND_US, &l->idle_stop_us, e) &&
+              read_timeout(node_get(n, "start_timeout"), &l->start_timeout_us, e);
+    p->max_concurrency = l->parallel;
+    return ok;
+}
+
+static bool read_recorded(struct node n, struct config_provider *p, struct err *e)
+{
+    if (!node_str(node_get(n, "file"), &p->file, e))
+        return false;
+    return p->file.n > 0 || node_fail(n, e, "needs 'file', the path of the recorded answers");
+}
+
+/* --- one provider ------------------------------------------------------------------------------ */
+
+static bool read_kind(struct node provider, enum provider_kind *out, struct err *e)
+{
+    struct node n = node_get(provider, "kind");
+    const char *words[COUNT_OF(kinds)];
+    struct span name = {NULL, 0};
+    int at = 0;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        words[i] = kinds[i].name;
+    if (node_skip(n))
+        return node_fail(provider, e, "needs 'kind': openai, local or recorded");
+    const char *hint = node_str(n, &name, NULL) ? defaults_kind_hint(name) : NULL;
+    if (hint)
+        return node_fail(n, e, "'%.*s' comes with a later version; until then write %s",
+                         SPAN_ARG(name), hint);
+    if (!node_word(n, words, COUNT_OF(words), &at, e))
+        return false;
+    *out = (enum provider_kind)at;
+    return true;
+}
+
+/* Refuses unknown fields, and those of another kind by saying whose they are. */
+static bool check_fields(struct node n, enum provider_kind kind, struct err *e)
+{
+    const char *known[40];
+    size_t n_known = 0;
+    for (size_t i = 0; i < COUNT_OF(common); i++)
+        known[n_known++] = common[i];
+    for (size_t k = 0; k < COUNT_OF(kinds); k++)
+        for (size_t i = 0; i < kinds[k].n_fields; i++) {
+            struct node field = node_get(n, kinds[k].fields[i]);
+            if (k != kind && node_kind_of(field) != NODE_ABSENT)
+                return node_fail(field, e, "belongs to 'kind: %s', this one is 'kind: %s'",
+                                 kinds[k].name, kinds[kind].name);
+            known[n_known++] = kinds[k].fields[i];
+        }
+    return node_only_now(n, known, n_known, later, COUNT_OF(later), e);
+}
+
+static bool read_provider(struct snapshot *s, struct node n, struct span name,
+                          struct config_provider *p, struct err *e)
+{
+    *p = (struct config_provider){.name = name,
+                                  .price = {-1, -1, -1, -1, false},
+                                  .max_queue = 128,
+                                  .timeouts = {3 * SECOND_US, 120 * SECOND_US, 300 * SECOND_US,
+                                               900 * SECOND_US}};
+    if (!config_check_name(n, name, false, e))
+        return false;
+    if (node_skip(n) || node_kind_of(n) != NODE_MAP)
+        return node_fail_type(n, "a map of fields", e);
+    if (!read_kind(n, &p->kind, e) || !check_fields(n, p->kind, e))
+        return false;
+    bool ok = false;
+    switch (p->kind) {
+    case PROVIDER_OPENAI:
+        ok = read_openai(s, n, p, e);
+        break;
+    case PROVIDER_LOCAL:
+        ok = read_local(s, n, p, e);
+        break;
+    case PROVIDER_RECORDED:
+        ok = read_recorded(n, p, e);
+        break;
+    }
+    if (p->kind != PROVIDER_OPENAI) {
+        p->has_price = true;
+        p->price = (struct price){0, 0, 0, 0, true};
+    }
+    struct node region = node_get(n, "region");
+    return ok && node_str(region, &p->region, e) &&
+           (p->region.n == 0 || config_check_name(region, p->region, false, e)) &&
+           config_read_price(node_get(n, "price"), &p->has_price, &p->price, e) &&
+           node_i64(node_get(n, "max_concurrency"), 0, MAX_CONCURRENCY, &p->max_concurrency, e) &&
+           node_i64(node_get(n, "max_queue"), 0, MAX_CONCURRENCY, &p->max_queue, e) &&
+           config_read_timeouts(node_get(n, "timeouts"), &p->timeouts, e);
+}
+
+bool config_read_providers(struct snapshot *s, struct node n, struct err *e)
+{
+    if (!node_is_map(n, e))
+        return false;
+    size_t count = node_count(n);
+    struct config_provider *providers = arena_array(s->arena, count, sizeof *providers);
+    if (!providers)
+        return err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
+    for (size_t i = 0; i < count; i++) {
+        struct span name;
+        struct node one = node_at(n, i, &name);
+        if (!read_provider(s, one, name, &providers[i], e))
+            return false;
+        if (!map_put(s->providers, name, &providers[i]))
+            return err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
+    }
+    s->c.providers = providers;
+    s->c.n_providers = count;
+    return true;
+}
