@@ -26,6 +26,7 @@ struct dialect_target {
     bool omit_stream_options;    /* the server refuses stream_options */
     bool max_completion_tokens;  /* send max_completion_tokens, not max_tokens */
     bool unary;                  /* ask for a whole body, not a stream */
+    bool omit_reasoning;         /* the server refuses earlier reasoning in messages (Groq, Mistral) */
 };
 
 /* The head of an answer to a client. */

@@ -1,0 +1,14 @@
+/* dialect/dialect.c - the registry: a new dialect is a new file and a line here. */
+#include "dialect/dialect.h"
+
+static const struct dialect *const dialects[] = {
+    &dialect_openai_chat,
+};
+
+const struct dialect *dialect_find(struct span name)
+{
+    for (size_t i = 0; i < COUNT_OF(dialects); i++)
+        if (span_eq(span_of(dialects[i]->name), name))
+            return dialects[i];
+    return NULL;
+}

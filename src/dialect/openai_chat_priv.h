@@ -1,0 +1,106 @@
+/* dialect/openai_chat_priv.h - what the files of the OpenAI chat dialect share.
+ *
+ * request.c and message.c read a client's request, send.c writes one for an upstream, read.c and
+ * tools.c read an upstream's answer, write.c writes one for a client, usage.c is the usage object
+ * both ways, error.c the error object both ways. Nobody else includes this. */
+#ifndef FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
+#define FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
+
+#include "dialect/dialect.h"
+#include "json/json.h"
+
+#define OAI_NAME SPAN("openai_chat")
+/* How a client sent a reasoning part: in chat_part.name. */
+#define OAI_REASONING_DETAILS SPAN("reasoning_details")
+#define OAI_REASONING SPAN("reasoning")
+#define OAI_THINKING SPAN("thinking")
+
+/* ^[a-zA-Z0-9_-]{1,64}$: tool names, and tool call ids that every client sends back unharmed. */
+bool oai_is_name(struct span s);
+/* ERR_NOMEM; always false. */
+bool oai_no_memory(struct err *e);
+
+/* --- where in a request: rendered only when something is wrong ------------------------------------ */
+
+struct oai_path {
+    const struct oai_path *up;
+    const char *key; /* NULL: index counts */
+    size_t index;
+};
+/* err_field() with the path as param: "messages[2].content[0].type". Always false. */
+bool oai_bad(const struct oai_path *at, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same for the member `key` of the object at `at`. */
+bool oai_bad_key(const struct oai_path *at, const char *key, struct err *e, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* A member that must be a string; absent or null leaves *out, unless it is required. */
+MUST_USE bool oai_get_str(json_val *obj, const char *key, bool required,
+                          const struct oai_path *at, struct span *out, struct err *e);
+/* The value unless it is null. */
+json_val *oai_get(json_val *obj, const char *key);
+
+MUST_USE bool oai_read_messages(struct arena *a, json_val *v, struct chat_request *r,
+                                struct err *e);
+MUST_USE bool oai_read_tools(struct arena *a, json_val *v, struct chat_request *r, struct err *e);
+/* *out_extra is set for the forms that no field of a request holds ("allowed_tools"). */
+MUST_USE bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *out_extra,
+                                   struct err *e);
+/* Tells whether a tool choice makes sense beside the tools. */
+MUST_USE bool oai_check_tool_choice(const struct chat_request *r, struct err *e);
+
+bool oai_read_request(struct arena *a, struct span body, struct chat_request *out, struct err *e);
+bool oai_write_request(const struct chat_request *r, const struct dialect_target *t,
+                       struct buf *out, struct dialect_notes *notes, struct err *e);
+MUST_USE bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t index,
+                                const struct dialect_target *t, bool same,
+                                struct dialect_notes *notes, struct err *e);
+/* Fields unknown to us into the open object, of a request or of the message at `at`. */
+MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
+                               const struct oai_path *at, bool same, struct dialect_notes *notes,
+                               struct err *e);
+/* Lists a field that was left out; once. */
+void oai_note(struct dialect_notes *notes, struct span name);
+
+/* --- usage ------------------------------------------------------------------------------------------ */
+
+/* False when v holds no usage. Takes OpenAI's, DeepSeek's, xAI's and our own members. */
+bool oai_read_usage(json_val *v, struct chat_usage *out);
+/* The `fusion` member of our own usage into memory of the arena; NULL when it is none or memory
+ * runs out. */
+const struct chat_fusion_report *oai_read_report(struct arena *a, json_val *v);
+/* One member of a progress frame. reason: room for its text; *out borrows from v and reason. */
+bool oai_read_member(json_val *v, char *reason, size_t cap, struct chat_member *out);
+/* The whole object. report may be NULL. */
+void oai_write_usage(struct json_w *w, const struct chat_usage *u,
+                     const struct chat_fusion_report *report);
+/* The object of a progress frame. */
+void oai_write_member(struct json_w *w, const struct chat_member *m);
+
+/* --- errors ----------------------------------------------------------------------------------------- */
+
+bool oai_write_error(const struct err *err, struct buf *out, struct err *e);
+/* The error of a stream that has begun: with code, status and retry_after. */
+void oai_write_stream_error(struct json_w *w, const struct err *err);
+void oai_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
+/* Whether a chunk with status 200 is an error, and what it means. delivered: content came before. */
+bool oai_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
+
+/* --- answers to clients ------------------------------------------------------------------------------ */
+
+struct dialect_writer *oai_writer_new(const struct dialect_reply *r);
+void oai_writer_free(struct dialect_writer *w);
+bool oai_write_event(struct dialect_writer *w, const struct chat_event *ev, struct buf *out,
+                     struct err *e);
+bool oai_write_unary(const struct dialect_reply *r, const struct chat_collect *c, struct buf *out,
+                     struct err *e);
+
+/* --- answers of upstreams ------------------------------------------------------------------------------ */
+
+struct dialect_reader *oai_reader_new(void);
+void oai_reader_free(struct dialect_reader *rd);
+bool oai_reader_feed(struct dialect_reader *rd, struct span type, struct span data, struct err *e);
+bool oai_reader_body(struct dialect_reader *rd, struct span body, struct err *e);
+void oai_reader_eof(struct dialect_reader *rd);
+enum dialect_status oai_reader_next(struct dialect_reader *rd, struct chat_event *out,
+                                    struct err *e);
+
+#endif
