@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "config/config_priv.h"
 
-/* --- life of a snapshot ------------------------------------------------------------------------ */
+/* --- life of a snapshot ---------------------------------------------------------------------- */
 
 static void snapshot_free(struct snapshot *s)
 {
@@ -54,7 +54,7 @@ void config_free(struct config *c)
         snapshot_free(snapshot_of(c));
 }
 
-/* --- from text --------------------------------------------------------------------------------- */
+/* --- from text ------------------------------------------------------------------------------- */
 
 /* Providers and models for a file that names no provider. */
 static bool default_providers(struct snapshot *s, struct node *out, struct err *e)
@@ -95,7 +95,7 @@ struct config *config_parse(struct span text, const char *name, struct err *e)
     return &TAKE(s)->c;
 }
 
-/* --- from a file ------------------------------------------------------------------------------- */
+/* --- from a file ----------------------------------------------------------------------------- */
 
 /* The whole file into b. errno stays set on failure; E2BIG when it does not fit. */
 static bool read_fd(int fd, struct buf *b, struct err *e)

@@ -1,8 +1,8 @@
 /* config/config.h - the configuration file as one immutable, reference-counted snapshot.
  *
- * Validated whole: unknown fields, wrong types, dangling names and cycles are errors with file, line
- * and column. Secrets are read while loading. After that nothing changes: any thread may read; a reload
- * makes a new snapshot, and a request keeps the one it began with. */
+ * Validated whole: unknown fields, wrong types, dangling names and cycles are errors with file,
+ * line and column. Secrets are read while loading. After that nothing changes: any thread may read;
+ * a reload makes a new snapshot, and a request keeps the one it began with. */
 #ifndef FUSOR_CONFIG_CONFIG_H
 #define FUSOR_CONFIG_CONFIG_H
 
@@ -23,46 +23,46 @@ struct timeouts {
     int64_t connect_us, first_byte_us, idle_us, total_us;
 };
 
-struct config_local {                /* kind: local */
-    struct span const *command;      /* argv with {model} {port} {context} {parallel} {key_file} */
-    size_t n_command;                /* 0: the embedded runtime */
-    struct span model_file;          /* empty: the embedded model */
-    int64_t context, parallel;       /* tokens per slot; slots */
-    int64_t threads;                 /* 0: all cores */
-    int64_t idle_stop_us;            /* no call for that long: stopped; 0 never */
-    int64_t start_timeout_us;        /* from start to ready */
+struct config_local {           /* kind: local */
+    struct span const *command; /* argv with {model} {port} {context} {parallel} {key_file} */
+    size_t n_command;           /* 0: the embedded runtime */
+    struct span model_file;     /* empty: the embedded model */
+    int64_t context, parallel;  /* tokens per slot; slots */
+    int64_t threads;            /* 0: all cores */
+    int64_t idle_stop_us;       /* no call for that long: stopped; 0 never */
+    int64_t start_timeout_us;   /* from start to ready */
 };
 
 struct config_provider {
     struct span name;
     enum provider_kind kind;
-    struct span base_url;     /* openai */
-    struct secret *key;       /* NULL: none */
-    struct span key_ref;      /* "env:OPENAI_API_KEY": for config show */
-    struct span ca_file;      /* empty: the system's */
-    struct span region;       /* may be empty */
+    struct span base_url; /* openai */
+    struct secret *key;   /* NULL: none */
+    struct span key_ref;  /* "env:OPENAI_API_KEY": for config show */
+    struct span ca_file;  /* empty: the system's */
+    struct span region;   /* may be empty */
     bool has_price;
-    struct price price;       /* for models that set none */
-    bool omit_stream_options; /* stream_options: omit */
+    struct price price;         /* for models that set none */
+    bool omit_stream_options;   /* stream_options: omit */
     bool max_completion_tokens; /* max_tokens_field: max_completion_tokens */
-    bool cancel_bills_on;     /* cancel: bills_on */
-    int64_t max_concurrency;  /* per model; 0: no limit */
-    int64_t max_queue;        /* waiting calls per model beyond that */
-    struct span file;         /* recorded: the JSONL */
+    bool cancel_bills_on;       /* cancel: bills_on */
+    int64_t max_concurrency;    /* per model; 0: no limit */
+    int64_t max_queue;          /* waiting calls per model beyond that */
+    struct span file;           /* recorded: the JSONL */
     struct config_local local;
     struct timeouts timeouts;
 };
 
 struct config_model {
-    struct span name;         /* what clients say */
+    struct span name; /* what clients say */
     const struct config_provider *provider;
-    struct span id;           /* what the provider is told */
-    int64_t context;          /* window in tokens, 0 unknown */
+    struct span id;             /* what the provider is told */
+    int64_t context;            /* window in tokens, 0 unknown */
     int64_t default_max_tokens; /* bound where the client sets none, under a cost cap */
     struct price price;
     int64_t max_concurrency, max_queue;
     struct timeouts timeouts;
-    bool implied;             /* "provider/id" that the file does not list */
+    bool implied; /* "provider/id" that the file does not list */
 };
 
 struct config_listen {
@@ -71,24 +71,24 @@ struct config_listen {
 };
 
 struct config {
-    struct span source;       /* file name, or "(defaults)" */
+    struct span source; /* file name, or "(defaults)" */
     struct config_listen listen;
     struct span tls_cert, tls_key; /* empty: plain */
-    const struct span *hosts; /* Host names answered beside the loopback ones */
+    const struct span *hosts;      /* Host names answered beside the loopback ones */
     size_t n_hosts;
     const struct span *cors_origins;
     size_t n_cors_origins;
-    bool insecure;            /* beyond loopback without key or TLS, on purpose */
-    bool trusted_proxies;     /* TLS ends before us */
-    struct secret *api_key;   /* clients' bearer key; NULL: none asked (loopback only) */
-    struct span api_key_ref;  /* "env:FUSOR_API_KEY": for config show */
-    int64_t workers;          /* 0: one per core */
+    bool insecure;           /* beyond loopback without key or TLS, on purpose */
+    bool trusted_proxies;    /* TLS ends before us */
+    struct secret *api_key;  /* clients' bearer key; NULL: none asked (loopback only) */
+    struct span api_key_ref; /* "env:FUSOR_API_KEY": for config show */
+    int64_t workers;         /* 0: one per core */
     int64_t drain_us;
-    int64_t keepalive_us;     /* SSE keep-alive interval */
+    int64_t keepalive_us;       /* SSE keep-alive interval */
     int64_t keepalive_after_us; /* first one before content; 0: never before content */
     bool half_close_keep;
-    struct span state_dir;    /* resolved */
-    struct span log_file;     /* empty: stderr */
+    struct span state_dir; /* resolved */
+    struct span log_file;  /* empty: stderr */
 
     const struct config_provider *providers;
     size_t n_providers;
@@ -100,9 +100,9 @@ struct config {
 };
 
 /* owned. path NULL: $FUSOR_CONFIG, ./fusor.yaml, $XDG_CONFIG_HOME/fusor/fusor.yaml,
- * ~/.config/fusor/fusor.yaml, else the defaults (local model, and each provider whose usual variable
- * is set). ERR_CONFIG with "file:line:col: message" and what to do. Not thread safe (reads the
- * environment). */
+ * ~/.config/fusor/fusor.yaml, else the defaults (local model, and each provider whose usual
+ * variable is set). ERR_CONFIG with "file:line:col: message" and what to do. Not thread safe (reads
+ * the environment). */
 MUST_USE struct config *config_load(const char *path, struct err *e);
 /* owned; from text, for tests and `config check -`. */
 MUST_USE struct config *config_parse(struct span text, const char *name, struct err *e);

@@ -5,14 +5,14 @@
 #include "base/text.h"
 #include "config/config_priv.h"
 
-#define MAX_TOKENS (1LL << 31)
-#define MAX_CONCURRENCY 100000
+#define MAX_TOKENS         (1LL << 31)
+#define MAX_CONCURRENCY    100000
 #define DEFAULT_MAX_TOKENS 8192
-#define NEAR_MAX 16 /* names that config_near() ranks */
+#define NEAR_MAX           16 /* names that config_near() ranks */
 
 static const char *const fields[] = {
-    "provider", "id",    "context",  "default_max_tokens", "price", "max_concurrency",
-    "max_queue", "timeouts",
+    "provider",        "id",        "context",  "default_max_tokens", "price",
+    "max_concurrency", "max_queue", "timeouts",
 };
 static const char *const later[] = {"policy", "allowance", "reasoning", "aliases", "fallback"};
 
@@ -21,7 +21,7 @@ static bool fail_memory(struct err *e)
     return err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 /* "lab/qwen3" may be listed, to give it settings, by provider lab only. */
 static bool check_name(struct snapshot *s, struct node n, struct span name,
@@ -80,8 +80,8 @@ static bool read_id(struct node n, struct span *out, struct err *e)
     return true;
 }
 
-static bool read_model(struct snapshot *s, struct node n, struct span name,
-                       struct config_model *m, struct err *e)
+static bool read_model(struct snapshot *s, struct node n, struct span name, struct config_model *m,
+                       struct err *e)
 {
     const struct config_provider *p;
     struct span id;
@@ -148,7 +148,7 @@ bool config_read_models(struct snapshot *s, struct node n, struct node more, str
     return index_models(s, models, used) || fail_memory(e);
 }
 
-/* --- finding ----------------------------------------------------------------------------------- */
+/* --- finding --------------------------------------------------------------------------------- */
 
 const struct config_provider *config_provider_find(const struct config *c, struct span name)
 {
@@ -216,8 +216,7 @@ size_t config_near(const struct config *c, struct span name, struct span *out, s
     if (max > NEAR_MAX)
         max = NEAR_MAX;
     for (size_t i = 0; i < c->n_models + c->n_recipes; i++) {
-        struct span have =
-            i < c->n_models ? c->models[i].name : c->recipes[i - c->n_models].name;
+        struct span have = i < c->n_models ? c->models[i].name : c->recipes[i - c->n_models].name;
         unsigned d = distance_of(name, have, cap);
         if (d <= cap)
             rank(best, &n, max, have, d);

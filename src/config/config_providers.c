@@ -1,18 +1,18 @@
 /* config/config_providers.c - the `providers` of the file; see config/config.h.
  *
- * Every kind has its own fields besides the common ones; a field of another kind is refused by name,
- * as it would otherwise be silently without effect. */
+ * Every kind has its own fields besides the common ones; a field of another kind is refused by
+ * name, as it would otherwise be silently without effect. */
 #include "config/config_priv.h"
 
 #define MAX_CONCURRENCY 100000
-#define MAX_CONTEXT (1LL << 31)
-#define MAX_UNIX_PATH 107 /* sun_path */
+#define MAX_CONTEXT     (1LL << 31)
+#define MAX_UNIX_PATH   107 /* sun_path */
 
-static const char *const common[] = {"kind",    "region", "price", "max_concurrency",
+static const char *const common[] = {"kind",      "region",  "price", "max_concurrency",
                                      "max_queue", "timeouts"};
 static const char *const of_openai[] = {"base_url",         "key",    "ca_file", "stream_options",
                                         "max_tokens_field", "cancel", "api",     "proxy"};
-static const char *const of_local[] = {"command", "model",   "context",  "parallel",
+static const char *const of_local[] = {"command", "model",     "context",      "parallel",
                                        "threads", "idle_stop", "start_timeout"};
 static const char *const of_recorded[] = {"file"};
 static const char *const later[] = {"policy", "drain", "headers", "retries"};
@@ -32,7 +32,7 @@ const char *config_kind_name(enum provider_kind kind)
     return kinds[kind].name;
 }
 
-/* --- price, timeouts --------------------------------------------------------------------------- */
+/* --- price, timeouts ------------------------------------------------------------------------- */
 
 bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e)
 {
@@ -44,8 +44,10 @@ bool config_read_price(struct node n, bool *out_has, struct price *out, struct e
         return true;
     if (node_kind_of(n) != NODE_MAP) {
         if (!node_word(n, words, 1, &word, NULL))
-            return node_fail_type(n, "'free' or {input: ..., output: ...} in USD per million "
-                                     "tokens", e);
+            return node_fail_type(n,
+                                  "'free' or {input: ..., output: ...} in USD per million "
+                                  "tokens",
+                                  e);
         p = (struct price){0, 0, 0, 0, true};
     } else if (!node_only(n, keys, COUNT_OF(keys), e) ||
                !node_nusd(node_get(n, "input"), &p.input, e) ||
@@ -78,7 +80,7 @@ bool config_read_timeouts(struct node n, struct timeouts *out, struct err *e)
            read_timeout(node_get(n, "total"), &out->total_us, e);
 }
 
-/* --- kind: openai ------------------------------------------------------------------------------ */
+/* --- kind: openai ---------------------------------------------------------------------------- */
 
 static bool has_any(struct span s, const char *set)
 {
@@ -94,11 +96,15 @@ static bool check_url(struct node n, struct span url, struct err *e)
         struct span path = span_from(url, 5);
         path = span_upto(path, span_find(path, ":"));
         if (!span_starts(path, SPAN("/")) || path.n > MAX_UNIX_PATH)
-            return node_fail(n, e, "must be unix: and an absolute path of at most %d bytes, such "
-                                   "as unix:/run/vllm.sock:/v1", MAX_UNIX_PATH);
+            return node_fail(n, e,
+                             "must be unix: and an absolute path of at most %d bytes, such "
+                             "as unix:/run/vllm.sock:/v1",
+                             MAX_UNIX_PATH);
         return true;
     }
-    size_t skip = span_starts(url, SPAN("https://")) ? 8 : span_starts(url, SPAN("http://")) ? 7 : 0;
+    size_t skip = span_starts(url, SPAN("https://"))  ? 8
+                  : span_starts(url, SPAN("http://")) ? 7
+                                                      : 0;
     struct span rest = span_from(url, skip);
     struct span host = span_upto(rest, span_find(rest, "/?#"));
     if (skip == 0)
@@ -148,25 +154,23 @@ static bool read_only(struct node n, const char *word, struct err *e)
     return node_fail(n, e, "'%s' is the only value so far; others come with a later version", word);
 }
 
-static bool read_openai(struct snapshot *s, struct node n, struct config_provider *p,
-                        struct err *e)
+static bool read_openai(struct snapshot *s, struct node n, struct config_provider *p, struct err *e)
 {
     struct span ca_file = SPAN("none");
-    bool ok = read_url(node_get(n, "base_url"), n, &p->base_url, e) &&
-              config_read_key(node_get(n, "key"), s, &p->key_ref, &p->key, e) &&
-              node_str(node_get(n, "ca_file"), &ca_file, e) &&
-              read_choice(node_get(n, "stream_options"), "send", "omit", &p->omit_stream_options,
-                          e) &&
-              read_choice(node_get(n, "max_tokens_field"), "max_tokens", "max_completion_tokens",
-                          &p->max_completion_tokens, e) &&
-              read_choice(node_get(n, "cancel"), "stops", "bills_on", &p->cancel_bills_on, e) &&
-              read_only(node_get(n, "api"), "chat", e) &&
-              read_only(node_get(n, "proxy"), "none", e);
+    bool ok =
+        read_url(node_get(n, "base_url"), n, &p->base_url, e) &&
+        config_read_key(node_get(n, "key"), s, &p->key_ref, &p->key, e) &&
+        node_str(node_get(n, "ca_file"), &ca_file, e) &&
+        read_choice(node_get(n, "stream_options"), "send", "omit", &p->omit_stream_options, e) &&
+        read_choice(node_get(n, "max_tokens_field"), "max_tokens", "max_completion_tokens",
+                    &p->max_completion_tokens, e) &&
+        read_choice(node_get(n, "cancel"), "stops", "bills_on", &p->cancel_bills_on, e) &&
+        read_only(node_get(n, "api"), "chat", e) && read_only(node_get(n, "proxy"), "none", e);
     p->ca_file = span_eq(ca_file, SPAN("none")) ? SPAN("") : ca_file;
     return ok;
 }
 
-/* --- kind: local, recorded --------------------------------------------------------------------- */
+/* --- kind: local, recorded ------------------------------------------------------------------- */
 
 static bool check_argument(struct node n, struct span arg, struct err *e)
 {
@@ -214,7 +218,7 @@ static bool read_recorded(struct node n, struct config_provider *p, struct err *
     return p->file.n > 0 || node_fail(n, e, "needs 'file', the path of the recorded answers");
 }
 
-/* --- one provider ------------------------------------------------------------------------------ */
+/* --- one provider ---------------------------------------------------------------------------- */
 
 static bool read_kind(struct node provider, enum provider_kind *out, struct err *e)
 {
@@ -257,11 +261,11 @@ static bool check_fields(struct node n, enum provider_kind kind, struct err *e)
 static bool read_provider(struct snapshot *s, struct node n, struct span name,
                           struct config_provider *p, struct err *e)
 {
-    *p = (struct config_provider){.name = name,
-                                  .price = {-1, -1, -1, -1, false},
-                                  .max_queue = 128,
-                                  .timeouts = {3 * SECOND_US, 120 * SECOND_US, 300 * SECOND_US,
-                                               900 * SECOND_US}};
+    *p = (struct config_provider){
+        .name = name,
+        .price = {-1, -1, -1, -1, false},
+        .max_queue = 128,
+        .timeouts = {3 * SECOND_US, 120 * SECOND_US, 300 * SECOND_US, 900 * SECOND_US}};
     if (!config_check_name(n, name, false, e))
         return false;
     if (node_skip(n) || node_kind_of(n) != NODE_MAP)

@@ -5,27 +5,27 @@
 
 #include "config/config_priv.h"
 
-#define NAME_BYTES 64
+#define NAME_BYTES  64
 #define MAX_WORKERS 256
 /* Proxies on the way close a silent connection after a minute; beyond an hour it is a mistake. */
 #define MAX_KEEPALIVE_US (3600 * SECOND_US)
 
 static const char *const fields[] = {
-    "listen",   "tls",    "hosts", "cors_origins", "insecure",        "trusted_proxies",
-    "key",      "workers", "drain", "keepalive",    "keepalive_after", "half_close",
-    "state_dir", "log",    "store", "limits_store", "providers",       "models",
-    "fusions",
+    "listen",          "tls",        "hosts",     "cors_origins", "insecure",
+    "trusted_proxies", "key",        "workers",   "drain",        "keepalive",
+    "keepalive_after", "half_close", "state_dir", "log",          "store",
+    "limits_store",    "providers",  "models",    "fusions",
 };
 static const char *const later[] = {
     "aliases", "policies", "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",
 };
 
-/* --- shared readers ---------------------------------------------------------------------------- */
+/* --- shared readers -------------------------------------------------------------------------- */
 
 static bool is_name_char(char c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '_' || c == ':' || c == '-';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == ':' || c == '-';
 }
 
 bool config_check_name(struct node n, struct span name, bool slashes, struct err *e)
@@ -105,7 +105,7 @@ static bool only_value(struct node root, const char *key, const char *value, str
                      value);
 }
 
-/* --- listen ------------------------------------------------------------------------------------ */
+/* --- listen ---------------------------------------------------------------------------------- */
 
 static bool parse_listen(struct span text, struct config_listen *out)
 {
@@ -159,26 +159,30 @@ static bool check_exposure(struct node root, const struct config *c, struct err 
     if (c->insecure || is_loopback(c->listen.address))
         return true;
     if (!c->api_key)
-        return node_fail(n, e, "%s is reachable from other machines and no key is asked for; add "
-                               "'key: env:FUSOR_API_KEY', or listen on 127.0.0.1, or say "
-                               "'insecure: true'", c->listen.address);
+        return node_fail(n, e,
+                         "%s is reachable from other machines and no key is asked for; add "
+                         "'key: env:FUSOR_API_KEY', or listen on 127.0.0.1, or say "
+                         "'insecure: true'",
+                         c->listen.address);
     if (c->tls_cert.n == 0 && !c->trusted_proxies)
-        return node_fail(n, e, "%s is reachable from other machines and keys would travel in the "
-                               "clear; add 'tls: {cert: ..., key: ...}', or 'trusted_proxies: "
-                               "true' when TLS ends before fusor, or say 'insecure: true'",
+        return node_fail(n, e,
+                         "%s is reachable from other machines and keys would travel in the "
+                         "clear; add 'tls: {cert: ..., key: ...}', or 'trusted_proxies: "
+                         "true' when TLS ends before fusor, or say 'insecure: true'",
                          c->listen.address);
     return true;
 }
 
-/* --- who may come in --------------------------------------------------------------------------- */
+/* --- who may come in ------------------------------------------------------------------------- */
 
 static bool check_host(struct node n, struct span host, struct err *e)
 {
     bool ok = host.n > 0 && host.n <= 253;
     for (size_t i = 0; ok && i < host.n; i++)
         ok = is_name_char(host.p[i]) && host.p[i] != ':' && host.p[i] != '_';
-    return ok || node_fail(n, e, "must be a host name without scheme and port, such as "
-                                 "fusor.example.com");
+    return ok || node_fail(n, e,
+                           "must be a host name without scheme and port, such as "
+                           "fusor.example.com");
 }
 
 static bool check_origin(struct node n, struct span origin, struct err *e)
@@ -191,8 +195,9 @@ static bool check_origin(struct node n, struct span origin, struct err *e)
     bool ok = rest.n > 0 && rest.n < origin.n && rest.n <= 300;
     for (size_t i = 0; ok && i < rest.n; i++)
         ok = is_name_char(rest.p[i]) || rest.p[i] == '[' || rest.p[i] == ']';
-    return ok || node_fail(n, e, "must be an origin such as https://app.example.com, without a "
-                                 "path and without '*'");
+    return ok || node_fail(n, e,
+                           "must be an origin such as https://app.example.com, without a "
+                           "path and without '*'");
 }
 
 static bool read_tls(struct node n, struct config *c, struct err *e)
@@ -215,7 +220,7 @@ static bool read_proxies(struct node n, bool *out, struct err *e)
     return node_bool(n, out, e);
 }
 
-/* --- times and places -------------------------------------------------------------------------- */
+/* --- times and places ------------------------------------------------------------------------ */
 
 static bool read_keepalive(struct node n, int64_t *out_us, struct err *e)
 {
@@ -245,8 +250,10 @@ static bool default_state_dir(struct snapshot *s, struct err *e)
     else if (home && home[0] == '/')
         s->c.state_dir = arena_printf(s->arena, "%s/.local/state/fusor", home);
     else
-        return err_set(e, ERR_CONFIG, "%.*s: neither HOME nor XDG_STATE_HOME is set; write "
-                                      "'state_dir: /var/lib/fusor'", SPAN_ARG(s->c.source));
+        return err_set(e, ERR_CONFIG,
+                       "%.*s: neither HOME nor XDG_STATE_HOME is set; write "
+                       "'state_dir: /var/lib/fusor'",
+                       SPAN_ARG(s->c.source));
     return s->c.state_dir.p ||
            err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
 }
@@ -288,25 +295,23 @@ bool config_read_edge(struct snapshot *s, struct node root, struct err *e)
                          .drain_us = 60 * SECOND_US,
                          .keepalive_us = 15 * SECOND_US,
                          .keepalive_after_us = 15 * SECOND_US};
-    bool ok = node_only_now(root, fields, COUNT_OF(fields), later, COUNT_OF(later), e) &&
-              only_value(root, "store", "sqlite", e) &&
-              only_value(root, "limits_store", "none", e) &&
-              read_listen(node_get(root, "listen"), &c->listen, e) &&
-              read_tls(node_get(root, "tls"), c, e) &&
-              config_read_list(s, node_get(root, "hosts"), check_host, &c->hosts, &c->n_hosts,
-                               e) &&
-              config_read_list(s, node_get(root, "cors_origins"), check_origin, &c->cors_origins,
-                               &c->n_cors_origins, e) &&
-              node_bool(node_get(root, "insecure"), &c->insecure, e) &&
-              read_proxies(node_get(root, "trusted_proxies"), &c->trusted_proxies, e) &&
-              config_read_key(node_get(root, "key"), s, &c->api_key_ref, &c->api_key, e) &&
-              node_i64(node_get(root, "workers"), 0, MAX_WORKERS, &c->workers, e) &&
-              node_duration(node_get(root, "drain"), SECOND_US, &c->drain_us, e) &&
-              read_keepalive(node_get(root, "keepalive"), &c->keepalive_us, e) &&
-              node_duration(node_get(root, "keepalive_after"), SECOND_US, &c->keepalive_after_us,
-                            e) &&
-              read_half_close(node_get(root, "half_close"), &c->half_close_keep, e) &&
-              read_state_dir(s, node_get(root, "state_dir"), e) &&
-              read_log(node_get(root, "log"), &c->log_file, e);
+    bool ok =
+        node_only_now(root, fields, COUNT_OF(fields), later, COUNT_OF(later), e) &&
+        only_value(root, "store", "sqlite", e) && only_value(root, "limits_store", "none", e) &&
+        read_listen(node_get(root, "listen"), &c->listen, e) &&
+        read_tls(node_get(root, "tls"), c, e) &&
+        config_read_list(s, node_get(root, "hosts"), check_host, &c->hosts, &c->n_hosts, e) &&
+        config_read_list(s, node_get(root, "cors_origins"), check_origin, &c->cors_origins,
+                         &c->n_cors_origins, e) &&
+        node_bool(node_get(root, "insecure"), &c->insecure, e) &&
+        read_proxies(node_get(root, "trusted_proxies"), &c->trusted_proxies, e) &&
+        config_read_key(node_get(root, "key"), s, &c->api_key_ref, &c->api_key, e) &&
+        node_i64(node_get(root, "workers"), 0, MAX_WORKERS, &c->workers, e) &&
+        node_duration(node_get(root, "drain"), SECOND_US, &c->drain_us, e) &&
+        read_keepalive(node_get(root, "keepalive"), &c->keepalive_us, e) &&
+        node_duration(node_get(root, "keepalive_after"), SECOND_US, &c->keepalive_after_us, e) &&
+        read_half_close(node_get(root, "half_close"), &c->half_close_keep, e) &&
+        read_state_dir(s, node_get(root, "state_dir"), e) &&
+        read_log(node_get(root, "log"), &c->log_file, e);
     return ok && check_exposure(root, c, e);
 }

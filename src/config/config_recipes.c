@@ -120,7 +120,7 @@ bool config_recipe_check(const struct config *c, const struct recipe *r, struct 
     return err_field(e, param, "%s: %s", param, w.why);
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static struct node blamed(struct node n, const struct walk *w)
 {
@@ -155,8 +155,8 @@ static bool read_recipe(struct snapshot *s, struct node n, struct span name, str
     r->name = name;
     if (!recipe_read(n, false, r, e))
         return false;
-    return r->n_panel > 0 || node_fail(n, e, "needs 'panel', a list of 1 to %d members",
-                                       LIMIT_PANEL);
+    return r->n_panel > 0 ||
+           node_fail(n, e, "needs 'panel', a list of 1 to %d members", LIMIT_PANEL);
 }
 
 /* The recipe "fusion" for a file that has none; an absent node when no model is listed. */

@@ -1,7 +1,8 @@
 /* config/config_show.c - a snapshot back as YAML that config_parse() reads; see config/config.h.
  *
  * Every value stands there as it holds, defaults filled in, so that it answers "what is in force?".
- * Secrets are shown by reference. Reading what is shown and showing it again gives the same bytes. */
+ * Secrets are shown by reference. Reading what is shown and showing it again gives the same bytes.
+ */
 #include <math.h>
 
 #include "config/config_priv.h"
@@ -20,7 +21,7 @@ static void put_span(struct show *w, struct span s)
     w->failed = w->failed || !buf_add(w->b, s, w->e);
 }
 
-/* --- scalars ----------------------------------------------------------------------------------- */
+/* --- scalars --------------------------------------------------------------------------------- */
 
 static bool is_plain(struct span s)
 {
@@ -111,7 +112,7 @@ static void put_double(struct show *w, double value)
     PUT(w, "%s", text);
 }
 
-/* --- fields: "  name: value" lines; what is unset is left out ------------------------------------ */
+/* --- fields: "  name: value" lines; what is unset is left out -------------------------------- */
 
 static void field(struct show *w, int indent, const char *name)
 {
@@ -201,7 +202,7 @@ static void field_timeouts(struct show *w, int indent, const struct timeouts *t)
     put_span(w, SPAN("}\n"));
 }
 
-/* --- parts of the file ------------------------------------------------------------------------- */
+/* --- parts of the file ----------------------------------------------------------------------- */
 
 static void show_edge(struct show *w, const struct config *c)
 {

@@ -2,7 +2,8 @@
  *
  * Everything is written as YAML text and read like a file, so there is one way to build a
  * configuration, and `fusor config show` prints what one could have written. The table is what a
- * maintainer updates when providers bring new models; prices stand here only where they are sure. */
+ * maintainer updates when providers bring new models; prices stand here only where they are sure.
+ */
 #include "config/config_priv.h"
 
 struct known_provider {
@@ -30,7 +31,7 @@ static const struct known_provider known[] = {
 static const char *const self_temperatures[] = {"0.2", "0.5", "0.7"};
 #define SELF_MAX_TOKENS 160
 
-/* --- kinds of a later version ------------------------------------------------------------------ */
+/* --- kinds of a later version ---------------------------------------------------------------- */
 
 static const struct {
     struct span kind;
@@ -51,7 +52,7 @@ const char *defaults_kind_hint(struct span kind)
     return NULL;
 }
 
-/* --- providers --------------------------------------------------------------------------------- */
+/* --- providers ------------------------------------------------------------------------------- */
 
 /* Asked through secret_load(), as a variable that was read once is empty from then on. */
 static bool has_key(const struct known_provider *k)
@@ -83,7 +84,7 @@ bool defaults_providers(struct buf *out, struct err *e)
     return ok;
 }
 
-/* --- the recipe "fusion" ----------------------------------------------------------------------- */
+/* --- the recipe "fusion" --------------------------------------------------------------------- */
 
 /* A name that always finds the model, "provider/name". */
 static struct span write_name(char *out, size_t cap, const struct config_model *m)
@@ -106,9 +107,9 @@ static const struct known_provider *known_of(const struct config_provider *p, si
     return NULL;
 }
 
-/* The provider's first listed model; else, for a usual provider, the one of the table. Empty: none. */
-static struct span current_model(const struct config *c, const struct config_provider *p,
-                                 char *out, size_t cap)
+/* The provider's first listed model; else, for a usual provider, that of the table; else empty. */
+static struct span current_model(const struct config *c, const struct config_provider *p, char *out,
+                                 size_t cap)
 {
     size_t rank;
     const struct known_provider *k = known_of(p, &rank);

@@ -41,7 +41,7 @@ struct node node_get(struct node n, const char *key)
     return (struct node){NULL, NULL};
 }
 
-/* --- errors ------------------------------------------------------------------------------------ */
+/* --- errors ---------------------------------------------------------------------------------- */
 
 /* Adds "prefix.panel[1].model" to b; what does not fit is left out. */
 static bool add_path(struct buf *b, const struct node_item *item, struct err *e)
@@ -128,7 +128,7 @@ bool node_fail_type(struct node n, const char *want, struct err *e)
     return node_fail(n, e, "must be %s, not '%.*s%s'", want, SPAN_ARG(text), cut);
 }
 
-/* --- typed reads ------------------------------------------------------------------------------- */
+/* --- typed reads ----------------------------------------------------------------------------- */
 
 bool node_skip(struct node n)
 {
@@ -140,8 +140,8 @@ bool node_str(struct node n, struct span *out, struct err *e)
 {
     if (node_skip(n))
         return true;
-    bool text = n.item->kind == NODE_SCALAR &&
-                (n.item->style == NODE_TEXT || n.item->style == NODE_PLAIN);
+    bool text =
+        n.item->kind == NODE_SCALAR && (n.item->style == NODE_TEXT || n.item->style == NODE_PLAIN);
     if (!text)
         return node_fail_type(n, "text", e);
     if (span_index(n.item->text, span_make("", 1)) < n.item->text.n)
@@ -154,8 +154,8 @@ bool node_bool(struct node n, bool *out, struct err *e)
 {
     if (node_skip(n))
         return true;
-    bool plain = n.item->kind == NODE_SCALAR &&
-                 (n.item->style == NODE_BOOL || n.item->style == NODE_PLAIN);
+    bool plain =
+        n.item->kind == NODE_SCALAR && (n.item->style == NODE_BOOL || n.item->style == NODE_PLAIN);
     bool yes = plain && span_eq(n.item->text, SPAN("true"));
     if (!yes && !(plain && span_eq(n.item->text, SPAN("false"))))
         return node_fail_type(n, "true or false", e);

@@ -1,9 +1,9 @@
 /* config/node.h - one way to read a tree of settings, from YAML or from JSON.
  *
- * The configuration file (libfyaml) and a request's `fusion` object (yyjson) become the same tree and
- * are read by the same code, so a field means the same in both. Errors name file:line:column, or the
- * field's path. Nodes are small values; they and their text live as long as the arena they were
- * read into. A tree never changes: any thread may read it. */
+ * The configuration file (libfyaml) and a request's `fusion` object (yyjson) become the same tree
+ * and are read by the same code, so a field means the same in both. Errors name file:line:column,
+ * or the field's path. Nodes are small values; they and their text live as long as the arena they
+ * were read into. A tree never changes: any thread may read it. */
 #ifndef FUSOR_CONFIG_NODE_H
 #define FUSOR_CONFIG_NODE_H
 
@@ -20,8 +20,8 @@ struct node {
     const struct node_entry *entry;
 };
 
-/* Reads YAML text; `name` stands in errors ("fusor.yaml"). The tree lives in the arena. Empty text is
- * an empty map. Duplicate keys, tags, anchors that loop, a second document, nesting over
+/* Reads YAML text; `name` stands in errors ("fusor.yaml"). The tree lives in the arena. Empty text
+ * is an empty map. Duplicate keys, tags, anchors that loop, a second document, nesting over
  * LIMIT_JSON_DEPTH, over LIMIT_CONFIG_BYTES: ERR_CONFIG with line and column. */
 MUST_USE bool node_from_yaml(struct arena *a, struct span text, const char *name, struct node *out,
                              struct err *e);
@@ -54,7 +54,8 @@ MUST_USE bool node_word(struct node n, const char *const *words, size_t n_words,
                         struct err *e);
 /* It is a map (absent is fine). */
 MUST_USE bool node_is_map(struct node n, struct err *e);
-/* It is a map and every key is in the list; else the error names the key and the nearest known one. */
+/* It is a map and every key is in the list; else the error names the key and the nearest known one.
+ */
 MUST_USE bool node_only(struct node n, const char *const *keys, size_t n_keys, struct err *e);
 /* An error at the node's place. Always false. */
 bool node_fail(struct node n, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);

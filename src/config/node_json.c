@@ -21,9 +21,8 @@ static bool convert_entries(const struct node_tree *tree, json_val *v, struct no
     json_val *val;
     while (i < n && json_next(&it, &key, &val)) {
         struct node_item *value;
-        entries[i] = (struct node_entry){.key = item->kind == NODE_MAP ? key : SPAN(""),
-                                         .index = i,
-                                         .parent = item};
+        entries[i] = (struct node_entry){
+            .key = item->kind == NODE_MAP ? key : SPAN(""), .index = i, .parent = item};
         index[i] = &entries[i];
         if (!convert(tree, val, &entries[i], &value))
             return false;

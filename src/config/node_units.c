@@ -10,7 +10,7 @@
 /* No duration of ours is longer; keeps sums of a few of them far from overflow. */
 #define MAX_DURATION_US (3652LL * 24 * 3600 * 1000000)
 
-/* --- decimals ---------------------------------------------------------------------------------- */
+/* --- decimals -------------------------------------------------------------------------------- */
 
 struct decimal_text {
     struct span whole, fraction;
@@ -79,7 +79,7 @@ enum decimal node_decimal(struct span s, int scale, int64_t *out)
     return DECIMAL_OK;
 }
 
-/* --- typed reads ------------------------------------------------------------------------------- */
+/* --- typed reads ----------------------------------------------------------------------------- */
 
 bool node_number_text(struct node n, const char *want, struct span *out, struct err *e)
 {
@@ -161,8 +161,10 @@ static const struct {
     int64_t unit_us;
 } units[] = {
     /* "ms" stands before "m" and "s", which it ends in. */
-    {SPAN_INIT("ms"), 1000},          {SPAN_INIT("s"), 1000000},
-    {SPAN_INIT("m"), 60 * 1000000LL}, {SPAN_INIT("h"), 3600 * 1000000LL},
+    {SPAN_INIT("ms"), 1000},
+    {SPAN_INIT("s"), 1000000},
+    {SPAN_INIT("m"), 60 * 1000000LL},
+    {SPAN_INIT("h"), 3600 * 1000000LL},
     {SPAN_INIT("d"), 86400 * 1000000LL},
 };
 

@@ -11,9 +11,9 @@
 #include "base/text.h"
 #include "config/node_priv.h"
 
-struct frame {              /* a map or list that is still open */
+struct frame { /* a map or list that is still open */
     struct node_item *item;
-    struct map *keys;       /* of a map: those seen, to find duplicates; value: its entry */
+    struct map *keys; /* of a map: those seen, to find duplicates; value: its entry */
     struct node_entry *first, *last;
     struct node_entry *key; /* of a map: waits for its value */
 };
@@ -64,22 +64,20 @@ static struct node_item *new_item(struct yaml *y, enum node_kind kind)
 {
     struct node_item *item = arena_alloc(y->tree->arena, sizeof *item);
     if (item)
-        *item = (struct node_item){
-            .tree = y->tree, .kind = kind, .line = y->line, .column = y->column};
+        *item =
+            (struct node_item){.tree = y->tree, .kind = kind, .line = y->line, .column = y->column};
     return item;
 }
 
-/* --- placing values ---------------------------------------------------------------------------- */
+/* --- placing values -------------------------------------------------------------------------- */
 
 static struct node_entry *append(struct yaml *y, struct frame *f)
 {
     struct node_entry *entry = arena_alloc(y->tree->arena, sizeof *entry);
     if (!entry)
         return NULL;
-    *entry = (struct node_entry){.index = f->item->n_entries++,
-                                 .line = y->line,
-                                 .column = y->column,
-                                 .parent = f->item};
+    *entry = (struct node_entry){
+        .index = f->item->n_entries++, .line = y->line, .column = y->column, .parent = f->item};
     if (f->last)
         f->last->next = entry;
     else
@@ -134,7 +132,7 @@ static bool note_anchor(struct yaml *y, struct fy_token *anchor, struct node_ite
     return true;
 }
 
-/* --- events ------------------------------------------------------------------------------------ */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static bool is_null(struct span s)
 {
@@ -251,7 +249,7 @@ static bool on_event(struct yaml *y, const struct fy_event *ev)
     return true;
 }
 
-/* --- the whole text ---------------------------------------------------------------------------- */
+/* --- the whole text -------------------------------------------------------------------------- */
 
 static bool fail_syntax(struct yaml *y)
 {
@@ -276,9 +274,8 @@ static bool read_all(struct yaml *y, struct span text)
     if (!y->diag)
         return fail_memory(y);
     fy_diag_set_collect_errors(y->diag, true);
-    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_JSON_NONE |
-                                        FYPCF_SLOPPY_FLOW_INDENTATION,
-                               .diag = y->diag};
+    struct fy_parse_cfg cfg = {
+        .flags = FYPCF_QUIET | FYPCF_JSON_NONE | FYPCF_SLOPPY_FLOW_INDENTATION, .diag = y->diag};
     y->parser = fy_parser_create(&cfg);
     if (!y->parser || fy_parser_set_string(y->parser, text.p, text.n) != 0)
         return fail_memory(y);
@@ -325,8 +322,8 @@ bool node_from_yaml(struct arena *a, struct span text, const char *name, struct 
         return err_set(e, ERR_NOMEM, "out of memory while reading %s", name);
     *tree = (struct node_tree){.arena = a, .name = label};
     struct yaml y = {.tree = tree, .line = 1, .column = 1, .e = e, .anchors = map_new()};
-    bool ok = y.anchors ? check_text(&y, text) && (text.n == 0 || read_all(&y, text))
-                        : fail_memory(&y);
+    bool ok =
+        y.anchors ? check_text(&y, text) && (text.n == 0 || read_all(&y, text)) : fail_memory(&y);
     if (ok && (!y.root || y.root->kind == NODE_NULL)) {
         y.root = new_item(&y, NODE_MAP);
         ok = y.root || fail_memory(&y);

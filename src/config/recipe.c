@@ -9,22 +9,22 @@
 
 #include "config/recipe_priv.h"
 
-#define MS_US 1000
+#define MS_US             1000
 #define MAX_OUTPUT_TOKENS 10000000
-#define MAX_WEIGHT 1000.0
+#define MAX_WEIGHT        1000.0
 /* Longer regular expressions are programs. */
 #define MAX_REGEX_BYTES 512
 
 static const char *const fields[] = {
-    "mode",     "panel",        "judge", "criteria", "quorum",         "grace_ms",
+    "mode",       "panel",        "judge", "criteria", "quorum",         "grace_ms",
     "timeout_ms", "max_cost_usd", "seed",  "answer",   "stream_members",
 };
 
 /* What later versions bring: named, so that nobody looks for a spelling mistake. `false` says "not
  * wanted" and is fine. */
 static const char *const later_fields[] = {
-    "hedge",    "rounds",     "final", "tools",  "tool_turns", "analysis",
-    "provenance", "prewarm",  "trace", "fields", "debate",     "policy",
+    "hedge",      "rounds",  "final", "tools",  "tool_turns", "analysis",
+    "provenance", "prewarm", "trace", "fields", "debate",     "policy",
 };
 
 static const char *const member_fields[] = {
@@ -69,7 +69,7 @@ const char *fusion_answer_name(enum fusion_answer a)
     return names[a];
 }
 
-/* --- fields of later versions ------------------------------------------------------------------ */
+/* --- fields of later versions ---------------------------------------------------------------- */
 
 static bool is_false(struct node n)
 {
@@ -94,7 +94,7 @@ bool node_only_now(struct node n, const char *const *now, size_t n_now, const ch
     return node_only(n, known, n_known, e);
 }
 
-/* --- panel ------------------------------------------------------------------------------------- */
+/* --- panel ----------------------------------------------------------------------------------- */
 
 static bool read_name(struct node n, struct span *out, struct err *e)
 {
@@ -173,7 +173,7 @@ static bool read_panel(struct node n, struct recipe *r, struct err *e)
     return true;
 }
 
-/* --- the other fields -------------------------------------------------------------------------- */
+/* --- the other fields ------------------------------------------------------------------------ */
 
 static bool read_mode(struct node n, enum fusion_mode *out, struct err *e)
 {
@@ -185,8 +185,10 @@ static bool read_mode(struct node n, enum fusion_mode *out, struct err *e)
     int at = 0;
     if (node_word(n, words, COUNT_OF(words), &at, NULL)) {
         if ((size_t)at >= COUNT_OF(modes))
-            return node_fail(n, e, "'%s' comes with the full fusion of a later version; "
-                                   "use merge, best_of or vote", words[at]);
+            return node_fail(n, e,
+                             "'%s' comes with the full fusion of a later version; "
+                             "use merge, best_of or vote",
+                             words[at]);
         *out = modes[at];
         return true;
     }

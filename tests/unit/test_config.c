@@ -34,9 +34,9 @@ static void assert_span(struct span got, const char *want)
 
 static int set_up(void **state)
 {
-    static const char *const unset[] = {"OPENAI_API_KEY",  "ANTHROPIC_API_KEY",
-                                        "MISTRAL_API_KEY", "GEMINI_API_KEY",
-                                        "OPENROUTER_API_KEY", "FUSOR_CONFIG", "XDG_STATE_HOME"};
+    static const char *const unset[] = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY",  "MISTRAL_API_KEY",
+                                        "GEMINI_API_KEY", "OPENROUTER_API_KEY", "FUSOR_CONFIG",
+                                        "XDG_STATE_HOME"};
     for (size_t i = 0; i < COUNT_OF(unset); i++)
         unsetenv(unset[i]);
     setenv("HOME", "/home/u", 1);
@@ -105,8 +105,9 @@ static void makes_a_recipe_for_the_file(void **state)
     assert_null(config_recipe_find(none, SPAN("fusion")));
     AUTO(config) free_only = parse(MODELS);
     assert_span(config_recipe_find(free_only, SPAN("fusion"))->panel[0].model, "local/small");
-    AUTO(config) one = parse("providers:\n  lab: {kind: openai, base_url: http://h/v1, key: "
-                             "env:T_KEY}\nmodels:\n  a/b: {provider: lab}\n");
+    AUTO(config)
+    one = parse("providers:\n  lab: {kind: openai, base_url: http://h/v1, key: "
+                "env:T_KEY}\nmodels:\n  a/b: {provider: lab}\n");
     const struct recipe *r = config_recipe_find(one, SPAN("fusion"));
     assert_int_equal(recipe_members(r), 3);
     assert_span(r->panel[0].model, "a/b");
@@ -117,11 +118,12 @@ static void makes_a_recipe_for_the_file(void **state)
 
 static void reads_the_edge(void **state)
 {
-    AUTO(config) c = parse("listen: '[::]:443'\ntls: {cert: c.pem, key: k.pem}\nkey: env:T_KEY\n"
-                           "hosts: [fusor.example.com, b]\ncors_origins: https://app.example.com\n"
-                           "workers: 2\ndrain: 5\nkeepalive: 30s\nkeepalive_after: 0\n"
-                           "half_close: keep\nstate_dir: ~/s\nlog: /var/log/f.log\n"
-                           "store: sqlite\nlimits_store: none\n");
+    AUTO(config)
+    c = parse("listen: '[::]:443'\ntls: {cert: c.pem, key: k.pem}\nkey: env:T_KEY\n"
+              "hosts: [fusor.example.com, b]\ncors_origins: https://app.example.com\n"
+              "workers: 2\ndrain: 5\nkeepalive: 30s\nkeepalive_after: 0\n"
+              "half_close: keep\nstate_dir: ~/s\nlog: /var/log/f.log\n"
+              "store: sqlite\nlimits_store: none\n");
     assert_string_equal(c->listen.address, "::");
     assert_int_equal(c->listen.port, 443);
     assert_span(c->tls_cert, "c.pem");
@@ -148,7 +150,8 @@ static void reads_the_edge(void **state)
 
 static void reads_providers_and_models(void **state)
 {
-    AUTO(config) c = parse(
+    AUTO(config)
+    c = parse(
         "providers:\n"
         "  hosted: {kind: openai, base_url: 'https://h.example/v1/', key: env:T_KEY, region: eu,\n"
         "    price: {input: 0.25, output: 1, cached_input: 0.025}, ca_file: ca.pem,\n"
@@ -231,8 +234,9 @@ static void checks_recipes_of_requests(void **state)
         {"{\"panel\":[\"two\"]}",
          "fusion.panel[0]: recipe 'three' makes more than 2 levels of recipes"},
     };
-    AUTO(config) c = parse(MODELS "fusions:\n  three: {panel: [big, small, big]}\n"
-                                  "  two: {panel: [three]}\n");
+    AUTO(config)
+    c = parse(MODELS "fusions:\n  three: {panel: [big, small, big]}\n"
+                     "  two: {panel: [three]}\n");
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         AUTO(arena) a = arena_new(0);
         struct recipe r;
@@ -257,8 +261,8 @@ static const struct {
     {"retain: 7d\n", "f.yaml:1:9: retain: this field comes with a later version"},
     {"store: postgresql://x\n",
      "f.yaml:1:8: store: 'sqlite' is the only value so far; others come with a later version"},
-    {"limits_store: valkey://x\n",
-     "f.yaml:1:15: limits_store: 'none' is the only value so far; others come with a later version"},
+    {"limits_store: valkey://x\n", "f.yaml:1:15: limits_store: 'none' is the only value so far; "
+                                   "others come with a later version"},
     {"\nlisten: 8420\n", "f.yaml:2:9: listen: must be an address and a port such as 127.0.0.1:8420 "
                          "or [::1]:8420"},
     {"listen: '::1:80'\n", "f.yaml:1:9: listen: must be an address and a port such as "
@@ -278,10 +282,10 @@ static const struct {
     {"tls: {cert: a}\n", "f.yaml:1:1: tls: needs both 'cert' and 'key', the paths of PEM files"},
     {"key: sk-abcdef\n", "f.yaml:1:6: key: a secret is given as env:NAME, file:PATH or cred:NAME, "
                          "never as itself"},
-    {"key: env:T_MISSING\n",
-     "f.yaml:1:6: key: the environment variable T_MISSING is not set"},
-    {"trusted_proxies: [10.0.0.0/8]\n", "f.yaml:1:1: trusted_proxies: takes true or false; lists of "
-                                        "addresses come with a later version"},
+    {"key: env:T_MISSING\n", "f.yaml:1:6: key: the environment variable T_MISSING is not set"},
+    {"trusted_proxies: [10.0.0.0/8]\n",
+     "f.yaml:1:1: trusted_proxies: takes true or false; lists of "
+     "addresses come with a later version"},
     {"hosts: [a, 'https://b']\n", "f.yaml:1:12: must be a host name without scheme and port, such "
                                   "as fusor.example.com"},
     {"cors_origins: ['*']\n", "f.yaml:1:16: must be an origin such as https://app.example.com, "
@@ -299,9 +303,9 @@ static const struct {
      "f.yaml:2:3: a: needs 'kind': openai, local or recorded"},
     {"providers:\n  a: {kind: opeani}\n",
      "f.yaml:2:13: kind: must be openai, local or recorded, not 'opeani'"},
-    {"providers:\n  a: {kind: anthropic}\n",
-     "f.yaml:2:13: kind: 'anthropic' comes with a later version; until then write kind: openai with "
-     "base_url: https://api.anthropic.com/v1"},
+    {"providers:\n  a: {kind: anthropic}\n", "f.yaml:2:13: kind: 'anthropic' comes with a later "
+                                             "version; until then write kind: openai with "
+                                             "base_url: https://api.anthropic.com/v1"},
     {"providers:\n  a: {kind: gemini}\n",
      "f.yaml:2:13: kind: 'gemini' comes with a later version; until then write kind: openai with "
      "base_url: https://generativelanguage.googleapis.com/v1beta/openai"},
@@ -346,9 +350,9 @@ static const struct {
     {"models:\n  a: {id: x}\n", "f.yaml:2:3: a: needs 'provider'"},
     {"models:\n  auto: {provider: local}\n",
      "f.yaml:2:3: auto: this name is kept for a mode of a later version"},
-    {"models:\n  'a b': {provider: local}\n",
-     "f.yaml:2:3: a b: is no usable name: use 1 to 64 of A-Z a-z 0-9 . _ : -; '/' only between such "
-     "names"},
+    {"models:\n  'a b': {provider: local}\n", "f.yaml:2:3: a b: is no usable name: use 1 to 64 of "
+                                              "A-Z a-z 0-9 . _ : -; '/' only between such "
+                                              "names"},
     {"models:\n  a: {provider: local, id: \"x\\ny\"}\n",
      "f.yaml:2:28: id: must not hold control characters"},
     {"models:\n  a: {provider: local, contxt: 5}\n",

@@ -36,8 +36,9 @@ static void assert_span(struct span got, const char *want)
 
 static void walks_both(void **state)
 {
-    const char *texts[] = {"a: 1\nb: [x, {c: yes}]\nd: ~\n", "{\"a\":1,\"b\":[\"x\",{\"c\":\"yes\"}],"
-                                                             "\"d\":null}"};
+    const char *texts[] = {"a: 1\nb: [x, {c: yes}]\nd: ~\n",
+                           "{\"a\":1,\"b\":[\"x\",{\"c\":\"yes\"}],"
+                           "\"d\":null}"};
     for (size_t i = 0; i < 2; i++) {
         AUTO(arena) a = arena_new(0);
         struct node n = i == 0 ? yaml(a, texts[i]) : json(a, texts[i]);
@@ -64,8 +65,9 @@ static void walks_both(void **state)
 static void yaml_forms(void **state)
 {
     AUTO(arena) a = arena_new(0);
-    struct node n = yaml(a, "# comment\n\"q\": '5'\nlit: |\n  one\n  two\nbase: &b {x: 1}\nuse: *b\n"
-                            "u: \"\\u00e4\"\nnull: 3\n");
+    struct node n =
+        yaml(a, "# comment\n\"q\": '5'\nlit: |\n  one\n  two\nbase: &b {x: 1}\nuse: *b\n"
+                "u: \"\\u00e4\"\nnull: 3\n");
     struct err e = {0};
     struct span text = {NULL, 0};
     int64_t number = 0;
@@ -195,8 +197,9 @@ static void yaml_types(void **state)
         {"duration", "-3s",
          "t:1:4: v: must be a duration such as 250ms, 3s, 15m, 2h or 7d, not '-3s'"},
         {"duration", "20000d", "t:1:4: v: must be a duration of at most ten years, not '20000d'"},
-        {"duration", "0.0001ms", "t:1:4: v: must be a duration of whole microseconds, not "
-                                 "'0.0001ms'"},
+        {"duration", "0.0001ms",
+         "t:1:4: v: must be a duration of whole microseconds, not "
+         "'0.0001ms'"},
         {"nusd", "x", "t:1:4: v: must be an amount in USD such as 0.05, not 'x'"},
         {"nusd", "-1", "t:1:4: v: must be an amount of 0 or more, not '-1'"},
         {"nusd", "0.0000000001",
@@ -320,11 +323,16 @@ static void survives_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(walks_both),     cmocka_unit_test(yaml_forms),
-        cmocka_unit_test(bad_yaml),       cmocka_unit_test(bad_yaml_large),
-        cmocka_unit_test(bad_json),       cmocka_unit_test(yaml_types),
-        cmocka_unit_test(json_types),     cmocka_unit_test(exact_values),
-        cmocka_unit_test(aliases_do_not_grow), cmocka_unit_test(survives_no_memory),
+        cmocka_unit_test(walks_both),
+        cmocka_unit_test(yaml_forms),
+        cmocka_unit_test(bad_yaml),
+        cmocka_unit_test(bad_yaml_large),
+        cmocka_unit_test(bad_json),
+        cmocka_unit_test(yaml_types),
+        cmocka_unit_test(json_types),
+        cmocka_unit_test(exact_values),
+        cmocka_unit_test(aliases_do_not_grow),
+        cmocka_unit_test(survives_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

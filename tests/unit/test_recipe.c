@@ -91,8 +91,10 @@ static void merges_over(void **state)
     struct err e;
     recipe_init(&r);
     assert_true(read_yaml(a, "panel: [a, b, c]\njudge: j\nquorum: 2\ngrace_ms: 10\n", &r, &e));
-    assert_true(read_json(a, "{\"mode\":\"vote\",\"grace_ms\":\"auto\",\"answer\":\"choice\","
-                             "\"judge\":null,\"analysis\":false,\"max_cost_usd\":1e-3}", &r, &e));
+    assert_true(read_json(a,
+                          "{\"mode\":\"vote\",\"grace_ms\":\"auto\",\"answer\":\"choice\","
+                          "\"judge\":null,\"analysis\":false,\"max_cost_usd\":1e-3}",
+                          &r, &e));
     assert_int_equal(r.mode, FUSION_VOTE);
     assert_int_equal(r.n_panel, 3);
     assert_int_equal(r.quorum, 2);
@@ -125,8 +127,7 @@ static void refuses_in_requests(void **state)
         {"{\"panel\":[{\"samples\":2}]}", "fusion.panel[0]",
          "fusion.panel[0]: a member needs 'model'"},
         {"{\"panel\":[{\"model\":\"a\",\"samples\":9},{\"model\":\"b\",\"samples\":8}]}",
-         "fusion.panel",
-         "fusion.panel: makes 17 members with all samples; at most 16 can run"},
+         "fusion.panel", "fusion.panel: makes 17 members with all samples; at most 16 can run"},
         {"{\"panel\":[{\"model\":\"a\",\"temperature\":2.5}]}", "fusion.panel[0].temperature",
          "fusion.panel[0].temperature: must be a number from 0 to 2, not '2.5'"},
         {"{\"panel\":[{\"model\":\"a\",\"weight\":0}]}", "fusion.panel[0].weight",
@@ -186,8 +187,7 @@ static void refuses_in_files(void **state)
         {"panel: [a]\nanswer: {regex: '('}\n",
          "f.yaml:2:17: regex: is no POSIX extended regular expression: Unmatched ( or \\("},
         {"panel: [a]\nanswer: {}\n", "f.yaml:2:1: answer: needs 'regex'"},
-        {"panel: [a]\nanswer: {regex: ''}\n",
-         "f.yaml:2:17: regex: must have 1 to 512 characters"},
+        {"panel: [a]\nanswer: {regex: ''}\n", "f.yaml:2:17: regex: must have 1 to 512 characters"},
         {"judge:\n", "f.yaml:1:1: judge: has no value; it must be text"},
         {"rounds: 2\n", "f.yaml:1:9: rounds: this field comes with a later version"},
     };
@@ -220,9 +220,9 @@ static void keeps_the_quorum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(has_defaults),        cmocka_unit_test(reads_every_field),
-        cmocka_unit_test(merges_over),         cmocka_unit_test(refuses_in_requests),
-        cmocka_unit_test(refuses_in_files),    cmocka_unit_test(keeps_the_quorum),
+        cmocka_unit_test(has_defaults),     cmocka_unit_test(reads_every_field),
+        cmocka_unit_test(merges_over),      cmocka_unit_test(refuses_in_requests),
+        cmocka_unit_test(refuses_in_files), cmocka_unit_test(keeps_the_quorum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
