@@ -114,8 +114,8 @@ AUTO_DEFINE(config)
 const struct config_provider *config_provider_find(const struct config *c, struct span name);
 const struct recipe *config_recipe_find(const struct config *c, struct span name);
 /* A listed model (by its name, "provider/name" or "provider/id"), or "provider/id" of a known
- * provider: then *implied is filled and returned, and borrows `name`. NULL when neither. "local/x"
- * and "recorded/x" name only what there is. */
+ * provider: then *implied is filled and returned, and borrows `name` (implied NULL: listed ones
+ * only). NULL when neither. "local/x" and "recorded/x" name only what there is. */
 const struct config_model *config_model_find(const struct config *c, struct span name,
                                              struct config_model *implied);
 /* That every name in the panel and among the judges of a request's own recipe finds a model or a

@@ -168,7 +168,7 @@ const struct config_model *config_model_find(const struct config *c, struct span
     if (listed || !span_cut(&id, '/', &head) || id.n == 0)
         return listed;
     const struct config_provider *p = config_provider_find(c, head);
-    if (!p || p->kind != PROVIDER_OPENAI)
+    if (!p || p->kind != PROVIDER_OPENAI || !implied)
         return NULL;
     for (size_t i = 0; i < name.n; i++)
         if ((unsigned char)name.p[i] <= ' ' || name.p[i] == 0x7F)

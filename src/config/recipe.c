@@ -86,7 +86,7 @@ bool node_only_now(struct node n, const char *const *now, size_t n_now, const ch
         return false;
     for (size_t i = 0; i < n_later; i++) {
         struct node field = node_get(n, later[i]);
-        if (node_kind_of(field) != NODE_ABSENT && !is_false(field))
+        if (!node_skip(field) && !is_false(field))
             return node_fail(field, e, "this field comes with a later version");
     }
     for (size_t i = 0; i < n_now + n_later && n_known < COUNT_OF(known); i++)

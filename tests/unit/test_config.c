@@ -207,6 +207,7 @@ static void finds_names(void **state)
     assert_span(config_model_find(c, SPAN("lab/qwen3"), &implied)->name, "big");
     assert_null(config_model_find(c, SPAN("local/other"), &implied));
     assert_null(config_model_find(c, SPAN("nobody/x"), &implied));
+    assert_null(config_model_find(c, SPAN("lab/org/other"), NULL));
     assert_null(config_model_find(c, SPAN("lab/"), &implied));
     assert_null(config_model_find(c, SPAN("lab/a b"), &implied));
     assert_null(config_model_find(c, SPAN(""), &implied));

@@ -93,7 +93,7 @@ static void merges_over(void **state)
     assert_true(read_yaml(a, "panel: [a, b, c]\njudge: j\nquorum: 2\ngrace_ms: 10\n", &r, &e));
     assert_true(read_json(a,
                           "{\"mode\":\"vote\",\"grace_ms\":\"auto\",\"answer\":\"choice\","
-                          "\"judge\":null,\"analysis\":false,\"max_cost_usd\":1e-3}",
+                          "\"judge\":null,\"analysis\":false,\"hedge\":null,\"max_cost_usd\":1e-3}",
                           &r, &e));
     assert_int_equal(r.mode, FUSION_VOTE);
     assert_int_equal(r.n_panel, 3);
