@@ -10,7 +10,9 @@
 /* "text:Hello" and so on, ';' between. Only for tests: a full buffer shows as a wrong log. */
 static inline void log_event(struct buf *log, const struct chat_event *ev, int *last)
 {
-    bool more = *last == (int)ev->kind;
+    bool joins = ev->kind == CHAT_EV_TEXT || ev->kind == CHAT_EV_REASONING ||
+                 ev->kind == CHAT_EV_REFUSAL || ev->kind == CHAT_EV_TOOL;
+    bool more = joins && *last == (int)ev->kind;
     bool ok = true;
     if (log->n > 0 && !more)
         ok = buf_add_char(log, ';', NULL);
