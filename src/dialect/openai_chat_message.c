@@ -142,19 +142,28 @@ static bool read_part(struct msg *b, const struct oai_path *at, json_val *v)
     static const struct {
         struct span type;
         bool (*read)(struct msg *b, const struct oai_path *at, json_val *v);
+        bool assistant_only;
     } types[] = {
-        {SPAN_INIT("text"), read_text},         {SPAN_INIT("image_url"), read_image},
-        {SPAN_INIT("input_audio"), read_audio}, {SPAN_INIT("file"), read_file},
-        {SPAN_INIT("refusal"), read_refusal},   {SPAN_INIT("thinking"), read_thinking},
+        {SPAN_INIT("text"), read_text, false},
+        {SPAN_INIT("image_url"), read_image, false},
+        {SPAN_INIT("input_audio"), read_audio, false},
+        {SPAN_INIT("file"), read_file, false},
+        {SPAN_INIT("refusal"), read_refusal, true},
+        {SPAN_INIT("thinking"), read_thinking, true},
     };
     struct span type = {0};
     if (!json_is_obj(v))
         return oai_bad(at, b->e, "must be an object, not %s", json_type_name(v));
     if (!oai_get_str(v, "type", true, at, &type, b->e))
         return false;
-    for (size_t i = 0; i < COUNT_OF(types); i++)
-        if (span_eq(types[i].type, type))
-            return types[i].read(b, at, v);
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        if (!span_eq(types[i].type, type))
+            continue;
+        if (types[i].assistant_only && b->m->role != CHAT_ASSISTANT)
+            return oai_bad_key(at, "type", b->e, "%s belongs to assistant messages",
+                               types[i].type.p);
+        return types[i].read(b, at, v);
+    }
     if (type.n == 0)
         return oai_bad_key(at, "type", b->e, "is empty");
     struct chat_part *p = push(b, CHAT_PART_RAW);
