@@ -8,12 +8,17 @@ static int64_t part_bytes(const struct chat_part *p)
     switch (p->kind) {
     case CHAT_PART_TEXT:
     case CHAT_PART_REFUSAL:
-    case CHAT_PART_REASONING: return (int64_t)p->text.n;
-    case CHAT_PART_TOOL_CALL: return (int64_t)(p->id.n + p->name.n + p->arguments.n);
-    case CHAT_PART_RAW: return (int64_t)p->raw.n;
-    case CHAT_PART_DOCUMENT: return (int64_t)p->file_name.n;
+    case CHAT_PART_REASONING:
+        return (int64_t)p->text.n;
+    case CHAT_PART_TOOL_CALL:
+        return (int64_t)(p->id.n + p->name.n + p->arguments.n);
+    case CHAT_PART_RAW:
+        return (int64_t)p->raw.n;
+    case CHAT_PART_DOCUMENT:
+        return (int64_t)p->file_name.n;
     case CHAT_PART_IMAGE:
-    case CHAT_PART_AUDIO: break;
+    case CHAT_PART_AUDIO:
+        break;
     }
     return 0; /* no text: the catalogue knows what an image costs */
 }
@@ -75,11 +80,15 @@ struct span chat_message_text(struct arena *a, const struct chat_message *m)
 const char *chat_finish_name(enum chat_finish f)
 {
     switch (f) {
-    case CHAT_FINISH_STOP: return "stop";
-    case CHAT_FINISH_LENGTH: return "length";
-    case CHAT_FINISH_TOOL_CALLS: return "tool_calls";
+    case CHAT_FINISH_STOP:
+        return "stop";
+    case CHAT_FINISH_LENGTH:
+        return "length";
+    case CHAT_FINISH_TOOL_CALLS:
+        return "tool_calls";
     case CHAT_FINISH_CONTENT_FILTER:
-    case CHAT_FINISH_REFUSAL: return "content_filter"; /* OpenAI has no word of its own for it */
+    case CHAT_FINISH_REFUSAL:
+        return "content_filter"; /* OpenAI has no word of its own for it */
     }
     return "stop";
 }
@@ -87,13 +96,20 @@ const char *chat_finish_name(enum chat_finish f)
 const char *chat_member_state_name(enum chat_member_state s)
 {
     switch (s) {
-    case CHAT_MEMBER_WAITING: return "waiting";
-    case CHAT_MEMBER_STARTED: return "started";
-    case CHAT_MEMBER_STREAMING: return "streaming";
-    case CHAT_MEMBER_OK: return "ok";
-    case CHAT_MEMBER_UNUSED: return "unused";
-    case CHAT_MEMBER_FAILED: return "failed";
-    case CHAT_MEMBER_ABANDONED: return "abandoned";
+    case CHAT_MEMBER_WAITING:
+        return "waiting";
+    case CHAT_MEMBER_STARTED:
+        return "started";
+    case CHAT_MEMBER_STREAMING:
+        return "streaming";
+    case CHAT_MEMBER_OK:
+        return "ok";
+    case CHAT_MEMBER_UNUSED:
+        return "unused";
+    case CHAT_MEMBER_FAILED:
+        return "failed";
+    case CHAT_MEMBER_ABANDONED:
+        return "abandoned";
     }
     return "waiting";
 }
@@ -101,11 +117,16 @@ const char *chat_member_state_name(enum chat_member_state s)
 const char *chat_role_name(enum chat_role r)
 {
     switch (r) {
-    case CHAT_SYSTEM: return "system";
-    case CHAT_DEVELOPER: return "developer";
-    case CHAT_USER: return "user";
-    case CHAT_ASSISTANT: return "assistant";
-    case CHAT_TOOL: return "tool";
+    case CHAT_SYSTEM:
+        return "system";
+    case CHAT_DEVELOPER:
+        return "developer";
+    case CHAT_USER:
+        return "user";
+    case CHAT_ASSISTANT:
+        return "assistant";
+    case CHAT_TOOL:
+        return "tool";
     }
     return "user";
 }

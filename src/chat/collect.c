@@ -121,11 +121,16 @@ bool chat_collect_event(struct chat_collect *c, const struct chat_event *ev, str
     case CHAT_EV_START:
         c->started = true;
         return set_name(&c->id, ev->id, e) && set_name(&c->model, ev->model, e);
-    case CHAT_EV_TEXT: return add(c, &c->text, ev->text, e);
-    case CHAT_EV_REASONING: return add_reasoning(c, ev, e);
-    case CHAT_EV_REFUSAL: return add(c, &c->refusal, ev->text, e);
-    case CHAT_EV_TOOL: return add_tool(c, ev, e);
-    case CHAT_EV_MEMBER: return true;
+    case CHAT_EV_TEXT:
+        return add(c, &c->text, ev->text, e);
+    case CHAT_EV_REASONING:
+        return add_reasoning(c, ev, e);
+    case CHAT_EV_REFUSAL:
+        return add(c, &c->refusal, ev->text, e);
+    case CHAT_EV_TOOL:
+        return add_tool(c, ev, e);
+    case CHAT_EV_MEMBER:
+        return true;
     case CHAT_EV_USAGE:
         c->usage = ev->usage;
         c->has_usage = true;

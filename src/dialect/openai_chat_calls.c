@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "dialect/openai_chat_read.h"
 
-#define MAX_CALLS 512
+#define MAX_CALLS  512
 #define NAME_BYTES KIB(1)
 
 static void track(struct oai_track *t, struct span s)
@@ -152,10 +152,10 @@ static bool read_args(struct dialect_reader *rd, json_val *v, struct fragment *f
 static bool read_fragment(struct dialect_reader *rd, json_val *v, struct err *e)
 {
     json_val *fn = json_get(v, "function");
-    struct fragment f = {.index = -1, .id = json_str(json_get(v, "id")),
-                         .name = json_str(json_get(fn, "name"))};
-    struct span signature = json_str(
-        json_get(json_get(json_get(v, "extra_content"), "google"), "thought_signature"));
+    struct fragment f = {
+        .index = -1, .id = json_str(json_get(v, "id")), .name = json_str(json_get(fn, "name"))};
+    struct span signature =
+        json_str(json_get(json_get(json_get(v, "extra_content"), "google"), "thought_signature"));
     if (!json_i64(json_get(v, "index"), &f.index) || f.index < 0)
         f.index = -1;
     if (span_eq(f.id, SPAN("null"))) /* what Mistral's server writes for "no id" */

@@ -10,7 +10,8 @@
 /* Bytes of an upstream's message that a client gets to see. */
 #define EXCERPT_BYTES 200
 
-/* --- writing -------------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------------- */
 
 static void w_str(struct json_w *w, const char *key, const char *s)
 {
@@ -58,7 +59,8 @@ void oai_write_stream_error(struct json_w *w, const struct err *err)
     json_w_obj_end(w);
 }
 
-/* --- reading -------------------------------------------------------------------------------------------- */
+/* --- reading
+ * -------------------------------------------------------------------------------------------- */
 
 /* What an error body says, in whatever shape; spans borrow from the document. */
 struct said {
@@ -83,7 +85,8 @@ static struct span loc_of(json_val *v)
 {
     struct span key, last = {0};
     json_val *x;
-    for (struct json_iter it = json_iter_of(json_get(first_of(v), "loc")); json_next(&it, &key, &x);)
+    for (struct json_iter it = json_iter_of(json_get(first_of(v), "loc"));
+         json_next(&it, &key, &x);)
         last = json_is_str(x) ? json_str(x) : last;
     return last;
 }
@@ -95,10 +98,11 @@ static struct said read_said(json_val *root)
     json_val *err = json_get(root, "error");
     json_val *from = json_is_obj(err) ? err : root;
     json_val *message = json_get(from, "message"), *code = json_get(from, "code");
-    json_val *detail = json_is_obj(message) ? json_get(message, "detail")
-                                            : json_get(from, "detail");
-    s.message = json_is_str(err) ? json_str(err)
-                : json_is_str(message) ? json_str(message) : detail_of(detail);
+    json_val *detail =
+        json_is_obj(message) ? json_get(message, "detail") : json_get(from, "detail");
+    s.message = json_is_str(err)       ? json_str(err)
+                : json_is_str(message) ? json_str(message)
+                                       : detail_of(detail);
     s.code = json_str(code);
     s.type = json_str(json_get(from, "type"));
     s.param = json_str(json_get(from, "param"));
@@ -128,8 +132,8 @@ static bool mentions(struct span text, const char *word)
 static bool is_context_length(const struct said *s)
 {
     static const char *const words[] = {
-        "maximum context length",    "context length exceeded",   "context window",
-        "prompt is too long",        "exceeds the available context", "too large for model with",
+        "maximum context length", "context length exceeded",       "context window",
+        "prompt is too long",     "exceeds the available context",
     };
     if (span_eq(s->code, SPAN("context_length_exceeded")) ||
         span_eq(s->type, SPAN("exceed_context_size_error")))
@@ -149,11 +153,11 @@ static bool says(const struct said *s, const char *word)
 static const char *known_code(const struct said *s)
 {
     static const char *const codes[] = {
-        "model_not_found",   "content_filter",       "content_policy_violation",
+        "model_not_found",   "content_filter",        "content_policy_violation",
         "unsupported_value", "unsupported_parameter", "invalid_image_url",
-        "budget_exceeded",   "upstream_error",       "upstream_auth",
-        "upstream_credit",   "upstream_cut",         "upstream_overloaded",
-        "timeout",           "unavailable",          "rate_limit_exceeded",
+        "budget_exceeded",   "upstream_error",        "upstream_auth",
+        "upstream_credit",   "upstream_cut",          "upstream_overloaded",
+        "timeout",           "unavailable",           "rate_limit_exceeded",
     };
     for (size_t i = 0; i < COUNT_OF(codes); i++)
         if (says(s, codes[i]))
@@ -162,51 +166,56 @@ static const char *known_code(const struct said *s)
 }
 
 struct verdict {
+    int from; /* the upstream's status */
     enum err_class cls;
     enum err_sent sent;
-    int status;       /* 0: the class's own */
-    const char *code; /* NULL: the class's own */
+    int status;       /* for the client; 0: the class's own */
+    const char *code; /* NULL: a code that keeps its name, else the class's own */
     const char *words;
     bool silent; /* no excerpt */
 };
 
+#define AUTH_WORDS                                                                                 \
+    "the provider refused its credential: check the key that is configured for this provider"
+
+static const struct verdict verdicts[] = {
+    {400, ERR_INPUT, SENT_REFUSED, 0, NULL, "the upstream refused the request", false},
+    {401, ERR_UPSTREAM, SENT_REFUSED, 0, "upstream_auth", AUTH_WORDS, true},
+    {402, ERR_BUDGET, SENT_REFUSED, 0, "upstream_credit", "the provider's account has no credit",
+     false},
+    {403, ERR_UPSTREAM, SENT_REFUSED, 0, "upstream_auth", AUTH_WORDS, true},
+    {404, ERR_NOT_FOUND, SENT_REFUSED, 0, NULL, "the upstream does not know this model or path",
+     false},
+    {408, ERR_TIMEOUT, SENT_MAYBE, 0, NULL, "the upstream gave up waiting", false},
+    {413, ERR_LIMIT, SENT_REFUSED, 0, NULL, "the request is too large for the upstream", false},
+    {422, ERR_INPUT, SENT_REFUSED, 422, NULL, "the upstream refused a field of the request", false},
+    {429, ERR_BUSY, SENT_REFUSED, 0, NULL, "the upstream is rate limiting", false},
+    {503, ERR_UNAVAILABLE, SENT_REFUSED, 0, "upstream_overloaded", "the upstream is overloaded",
+     false},
+    {504, ERR_TIMEOUT, SENT_MAYBE, 0, NULL, "the upstream timed out", false},
+    {529, ERR_UNAVAILABLE, SENT_REFUSED, 0, "upstream_overloaded", "the upstream is overloaded",
+     false},
+};
+
 static struct verdict judge_status(int status, const struct said *s)
 {
-    if (is_context_length(s) && status < 500)
-        return (struct verdict){ERR_INPUT, SENT_REFUSED, 0, "context_length_exceeded",
-                                "the request is longer than the model's context", false};
-    switch (status) {
-    case 400: return (struct verdict){ERR_INPUT, SENT_REFUSED, 0, known_code(s),
-                                      "the upstream refused the request", false};
-    case 401:
-    case 403: return (struct verdict){ERR_UPSTREAM, SENT_REFUSED, 0, "upstream_auth",
-                                      "the provider refused its credential: check the key that is "
-                                      "configured for this provider", true};
-    case 402: return (struct verdict){ERR_BUDGET, SENT_REFUSED, 0, "upstream_credit",
-                                      "the provider's account has no credit", false};
-    case 404: return (struct verdict){ERR_NOT_FOUND, SENT_REFUSED, 0, known_code(s),
-                                      "the upstream does not know this model or path", false};
-    case 408: return (struct verdict){ERR_TIMEOUT, SENT_MAYBE, 0, NULL,
-                                      "the upstream gave up waiting", false};
-    case 413: return (struct verdict){ERR_LIMIT, SENT_REFUSED, 0, NULL,
-                                      "the request is too large for the upstream", false};
-    case 422: return (struct verdict){ERR_INPUT, SENT_REFUSED, 422, known_code(s),
-                                      "the upstream refused a field of the request", false};
-    case 429:
-        if (says(s, "insufficient_quota") || says(s, "billing_hard_limit_reached"))
-            return (struct verdict){ERR_BUDGET, SENT_REFUSED, 0, "upstream_credit",
-                                    "the provider's account has no credit", false};
-        return (struct verdict){ERR_BUSY, SENT_REFUSED, 0, NULL, "the upstream is rate limiting",
-                                false};
-    case 503:
-    case 529: return (struct verdict){ERR_UNAVAILABLE, SENT_REFUSED, 0, "upstream_overloaded",
-                                      "the upstream is overloaded", false};
-    case 504: return (struct verdict){ERR_TIMEOUT, SENT_MAYBE, 0, NULL,
-                                      "the upstream timed out", false};
-    default: break; /* all other statuses, of which there are hundreds */
+    struct verdict v = {status, ERR_UPSTREAM, SENT_MAYBE, 0, NULL, "the upstream failed", false};
+    if (status >= 400 && status < 500)
+        v.sent = SENT_REFUSED;
+    /* OpenAI says 429 here too, but waiting does not help. */
+    if (says(s, "insufficient_quota") || says(s, "billing_hard_limit_reached"))
+        status = status == 429 ? 402 : status;
+    for (size_t i = 0; i < COUNT_OF(verdicts); i++)
+        if (verdicts[i].from == status)
+            v = verdicts[i];
+    if (!v.code && v.cls != ERR_BUSY && v.cls != ERR_TIMEOUT && v.cls != ERR_LIMIT)
+        v.code = known_code(s);
+    if ((status == 400 || status == 413 || status == 422) && is_context_length(s)) {
+        v = verdicts[0];
+        v.code = "context_length_exceeded";
+        v.words = "the request is longer than the model's context";
     }
-    return (struct verdict){ERR_UPSTREAM, status >= 400 && status < 500 ? SENT_REFUSED : SENT_MAYBE,
-                            0, known_code(s), "the upstream failed", false};
+    return v;
 }
 
 static void fill(int status, const struct said *s, struct err *out)
@@ -250,14 +259,11 @@ static int status_of_words(const struct said *s)
         const char *word;
         int status;
     } words[] = {
-        {"rate_limit_exceeded", 429},   {"rate_limit_error", 429},
-        {"insufficient_quota", 402},    {"invalid_request_error", 400},
-        {"BadRequestError", 400},       {"context_length_exceeded", 400},
-        {"authentication_error", 401},  {"invalid_api_key", 401},
-        {"permission_error", 403},      {"not_found_error", 404},
-        {"overloaded_error", 503},      {"overloaded", 503},
-        {"unavailable", 503},           {"timeout", 504},
-        {"timeout_error", 504},
+        {"rate_limit_exceeded", 429},   {"rate_limit_error", 429}, {"insufficient_quota", 402},
+        {"invalid_request_error", 400}, {"BadRequestError", 400},  {"context_length_exceeded", 400},
+        {"authentication_error", 401},  {"invalid_api_key", 401},  {"permission_error", 403},
+        {"not_found_error", 404},       {"overloaded_error", 503}, {"overloaded", 503},
+        {"unavailable", 503},           {"timeout", 504},          {"timeout_error", 504},
     };
     for (size_t i = 0; i < COUNT_OF(words); i++)
         if (says(s, words[i].word))

@@ -42,7 +42,8 @@ static struct span media_type_of(struct span url)
     return span_upto(rest, span_find(rest, ";,"));
 }
 
-/* --- parts of the content --------------------------------------------------------------------------- */
+/* --- parts of the content
+ * --------------------------------------------------------------------------- */
 
 static bool read_text(struct msg *b, const struct oai_path *at, json_val *v)
 {
@@ -104,8 +105,8 @@ static bool read_file(struct msg *b, const struct oai_path *at, json_val *v)
         return oai_bad(&below, b->e, "must hold file_id or file_data");
     p->media_type = media_type_of(p->url);
     p->cache_mark = json_is_obj(mark);
-    size_t known = present(file, "file_id") + present(file, "file_data") +
-                   present(file, "filename");
+    size_t known =
+        present(file, "file_id") + present(file, "file_data") + present(file, "filename");
     return keep_unknown(b, v, json_count(file) > known ? 0 : 2 + (mark != NULL), p);
 }
 
@@ -144,12 +145,9 @@ static bool read_part(struct msg *b, const struct oai_path *at, json_val *v)
         bool (*read)(struct msg *b, const struct oai_path *at, json_val *v);
         bool assistant_only;
     } types[] = {
-        {SPAN_INIT("text"), read_text, false},
-        {SPAN_INIT("image_url"), read_image, false},
-        {SPAN_INIT("input_audio"), read_audio, false},
-        {SPAN_INIT("file"), read_file, false},
-        {SPAN_INIT("refusal"), read_refusal, true},
-        {SPAN_INIT("thinking"), read_thinking, true},
+        {SPAN_INIT("text"), read_text, false},         {SPAN_INIT("image_url"), read_image, false},
+        {SPAN_INIT("input_audio"), read_audio, false}, {SPAN_INIT("file"), read_file, false},
+        {SPAN_INIT("refusal"), read_refusal, true},    {SPAN_INIT("thinking"), read_thinking, true},
     };
     struct span type = {0};
     if (!json_is_obj(v))
@@ -181,8 +179,7 @@ static bool read_content(struct msg *b, json_val *v)
         return true;
     }
     if (!json_is_arr(v))
-        return oai_bad(&at, b->e, "must be a string or a list of parts, not %s",
-                       json_type_name(v));
+        return oai_bad(&at, b->e, "must be a string or a list of parts, not %s", json_type_name(v));
     if (json_count(v) == 0)
         return oai_bad(&at, b->e, "is an empty list: send at least one part, or a string");
     struct oai_path below = {&at, NULL, 0};
@@ -192,7 +189,8 @@ static bool read_content(struct msg *b, json_val *v)
     return true;
 }
 
-/* --- tool calls of an assistant ------------------------------------------------------------------------ */
+/* --- tool calls of an assistant
+ * ------------------------------------------------------------------------ */
 
 static bool read_arguments(struct msg *b, const struct oai_path *at, json_val *v,
                            struct chat_part *p)
@@ -247,7 +245,8 @@ static bool read_calls(struct msg *b, json_val *v)
     return true;
 }
 
-/* --- reasoning of an assistant ------------------------------------------------------------------------- */
+/* --- reasoning of an assistant
+ * ------------------------------------------------------------------------- */
 
 static bool is_detail_text(json_val *v)
 {
@@ -308,8 +307,8 @@ static bool read_details(struct msg *b, json_val *list)
                 return false;
             continue;
         }
-        for (struct json_iter ahead = it; !is_signed(v) && json_next(&ahead, &key, &v) &&
-                                          is_detail_text(v); n++)
+        for (struct json_iter ahead = it;
+             !is_signed(v) && json_next(&ahead, &key, &v) && is_detail_text(v); n++)
             it = ahead;
         if (!join_details(b, from, n))
             return false;
@@ -342,7 +341,8 @@ static bool read_reasoning(struct msg *b, json_val *v)
     return true;
 }
 
-/* --- one message ---------------------------------------------------------------------------------------- */
+/* --- one message
+ * ---------------------------------------------------------------------------------------- */
 
 static bool read_role(struct msg *b, json_val *v)
 {

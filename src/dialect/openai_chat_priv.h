@@ -12,15 +12,16 @@
 #define OAI_NAME SPAN("openai_chat")
 /* How a client sent a reasoning part: in chat_part.name. */
 #define OAI_REASONING_DETAILS SPAN("reasoning_details")
-#define OAI_REASONING SPAN("reasoning")
-#define OAI_THINKING SPAN("thinking")
+#define OAI_REASONING         SPAN("reasoning")
+#define OAI_THINKING          SPAN("thinking")
 
 /* ^[a-zA-Z0-9_-]{1,64}$: tool names, and tool call ids that every client sends back unharmed. */
 bool oai_is_name(struct span s);
 /* ERR_NOMEM; always false. */
 bool oai_no_memory(struct err *e);
 
-/* --- where in a request: rendered only when something is wrong ------------------------------------ */
+/* --- where in a request: rendered only when something is wrong
+ * ------------------------------------ */
 
 struct oai_path {
     const struct oai_path *up;
@@ -33,8 +34,8 @@ bool oai_bad(const struct oai_path *at, struct err *e, const char *fmt, ...) PRI
 bool oai_bad_key(const struct oai_path *at, const char *key, struct err *e, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* A member that must be a string; absent or null leaves *out, unless it is required. */
-MUST_USE bool oai_get_str(json_val *obj, const char *key, bool required,
-                          const struct oai_path *at, struct span *out, struct err *e);
+MUST_USE bool oai_get_str(json_val *obj, const char *key, bool required, const struct oai_path *at,
+                          struct span *out, struct err *e);
 /* The value unless it is null. */
 json_val *oai_get(json_val *obj, const char *key);
 
@@ -60,7 +61,8 @@ MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras
 /* Lists a field that was left out; once. */
 void oai_note(struct dialect_notes *notes, struct span name);
 
-/* --- usage ------------------------------------------------------------------------------------------ */
+/* --- usage
+ * ------------------------------------------------------------------------------------------ */
 
 /* False when v holds no usage. Takes OpenAI's, DeepSeek's, xAI's and our own members. */
 bool oai_read_usage(json_val *v, struct chat_usage *out);
@@ -75,16 +77,19 @@ void oai_write_usage(struct json_w *w, const struct chat_usage *u,
 /* The object of a progress frame. */
 void oai_write_member(struct json_w *w, const struct chat_member *m);
 
-/* --- errors ----------------------------------------------------------------------------------------- */
+/* --- errors
+ * ----------------------------------------------------------------------------------------- */
 
 bool oai_write_error(const struct err *err, struct buf *out, struct err *e);
 /* The error of a stream that has begun: with code, status and retry_after. */
 void oai_write_stream_error(struct json_w *w, const struct err *err);
 void oai_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
-/* Whether a chunk with status 200 is an error, and what it means. delivered: content came before. */
+/* Whether a chunk with status 200 is an error, and what it means. delivered: content came before.
+ */
 bool oai_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
 
-/* --- answers to clients ------------------------------------------------------------------------------ */
+/* --- answers to clients
+ * ------------------------------------------------------------------------------ */
 
 struct dialect_writer *oai_writer_new(const struct dialect_reply *r);
 void oai_writer_free(struct dialect_writer *w);
@@ -93,7 +98,8 @@ bool oai_write_event(struct dialect_writer *w, const struct chat_event *ev, stru
 bool oai_write_unary(const struct dialect_reply *r, const struct chat_collect *c, struct buf *out,
                      struct err *e);
 
-/* --- answers of upstreams ------------------------------------------------------------------------------ */
+/* --- answers of upstreams
+ * ------------------------------------------------------------------------------ */
 
 struct dialect_reader *oai_reader_new(void);
 void oai_reader_free(struct dialect_reader *rd);

@@ -2,15 +2,15 @@
  *
  * Lenient on purpose: it reads what OpenAI, Azure, Mistral, DeepSeek, Groq, xAI, OpenRouter, vLLM,
  * SGLang, Ollama and llama.cpp send, and our own frames. Strict in one thing: an answer without a
- * finish_reason has been cut, [DONE] or not. FINISH waits for [DONE] or the end of the stream, since
- * usage may come after the finish. */
+ * finish_reason has been cut, [DONE] or not. FINISH waits for [DONE] or the end of the stream,
+ * since usage may come after the finish. */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "dialect/openai_chat_read.h"
 
 /* Chunks that are no JSON and are skipped before the stream is given up. */
-#define MAX_SKIPPED 3
+#define MAX_SKIPPED  3
 #define REPORT_BYTES MIB(4)
 
 struct dialect_reader *oai_reader_new(void)
@@ -65,7 +65,8 @@ static bool fail(struct dialect_reader *rd, const struct err *err)
     return false;
 }
 
-/* --- pieces of a delta or a message --------------------------------------------------------------------- */
+/* --- pieces of a delta or a message
+ * --------------------------------------------------------------------- */
 
 static bool push_text(struct dialect_reader *rd, enum chat_event_kind kind, struct span text,
                       struct err *e)
@@ -144,7 +145,8 @@ static bool read_message(struct dialect_reader *rd, json_val *v, struct err *e)
            oai_read_calls(rd, json_get(v, "tool_calls"), e);
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------- */
+/* --- the end
+ * ---------------------------------------------------------------------------------------------- */
 
 static const struct {
     struct span word;
@@ -218,7 +220,8 @@ static bool finish_up(struct dialect_reader *rd, struct err *e)
     return true;
 }
 
-/* --- one chunk -------------------------------------------------------------------------------------------- */
+/* --- one chunk
+ * -------------------------------------------------------------------------------------------- */
 
 static bool ensure_start(struct dialect_reader *rd, json_val *chunk, struct err *e)
 {
@@ -353,8 +356,7 @@ bool oai_reader_body(struct dialect_reader *rd, struct span body, struct err *e)
         ok = err_set(&why, ERR_UPSTREAM, "the upstream's answer has no choices");
     else if (ok) {
         rd->has_finish = true;
-        ok = ensure_start(rd, root, &why) &&
-             read_message(rd, json_get(choice, "message"), &why) &&
+        ok = ensure_start(rd, root, &why) && read_message(rd, json_get(choice, "message"), &why) &&
              read_finish(rd, json_str(json_get(choice, "finish_reason")), &why) &&
              read_usage(rd, root, &why) && finish_up(rd, &why);
     }

@@ -13,10 +13,10 @@ struct oai_track {
 
 struct oai_call {
     struct buf id, name;
-    struct buf held;  /* arguments that came before the name */
-    int64_t index;    /* the upstream's number, -1: none */
-    size_t n_args;    /* bytes of arguments so far */
-    bool started;     /* its first event is out */
+    struct buf held; /* arguments that came before the name */
+    int64_t index;   /* the upstream's number, -1: none */
+    size_t n_args;   /* bytes of arguments so far */
+    bool started;    /* its first event is out */
     struct oai_track track;
 };
 
@@ -40,7 +40,7 @@ struct dialect_reader {
     size_t head, n, cap;
     struct oai_call *calls;
     size_t n_calls;
-    struct buf args; /* arguments that came as an object, as text, of the current chunk */
+    struct buf args;     /* arguments that came as an object, as text, of the current chunk */
     struct arena *arena; /* reports; made when the first comes */
     bool started, delivered, refused, texted;
     bool has_finish, has_usage;
@@ -58,10 +58,9 @@ struct oai_pending *oai_push(struct dialect_reader *rd, enum chat_event_kind kin
 
 /* The `tool_calls` of a delta or message. */
 MUST_USE bool oai_read_calls(struct dialect_reader *rd, json_val *list, struct err *e);
-/* Queues the last event of each call; calls that a limit has cut stay open. *out_cut: there are such;
- * *out_any: there are others. */
-MUST_USE bool oai_end_calls(struct dialect_reader *rd, bool *out_any, bool *out_cut,
-                            struct err *e);
+/* Queues the last event of each call; calls that a limit has cut stay open. *out_cut: there are
+ * such; *out_any: there are others. */
+MUST_USE bool oai_end_calls(struct dialect_reader *rd, bool *out_any, bool *out_cut, struct err *e);
 void oai_free_calls(struct dialect_reader *rd);
 
 #endif

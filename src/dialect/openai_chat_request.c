@@ -331,8 +331,10 @@ static bool read_field(struct in *in, const struct field *f, json_val *v)
 {
     char *at = (char *)in->r + f->at;
     switch (f->how) {
-    case OWN: return f->read(in, v);
-    case NUMBER: return read_number(in, f, v);
+    case OWN:
+        return f->read(in, v);
+    case NUMBER:
+        return read_number(in, f, v);
     case FLAG:
         if (!json_is_bool(v))
             return top_bad(in, f->name.p, v, "true or false");
@@ -343,8 +345,10 @@ static bool read_field(struct in *in, const struct field *f, json_val *v)
             return top_bad(in, f->name.p, v, "a string");
         *(struct span *)(void *)at = json_str(v);
         return true;
-    case KEEP: return add_extra(in, f->name, v, f->cls == HINT);
-    case REFUSE: return oai_bad_key(NULL, f->name.p, in->e, "%s", f->why);
+    case KEEP:
+        return add_extra(in, f->name, v, f->cls == HINT);
+    case REFUSE:
+        return oai_bad_key(NULL, f->name.p, in->e, "%s", f->why);
     }
     return true;
 }

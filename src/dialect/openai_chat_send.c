@@ -118,7 +118,8 @@ static void write_choice(struct json_w *w, const struct chat_request *r)
     json_w_obj_end(w);
 }
 
-/* Without tools neither the choice nor parallel_tool_calls means anything, and servers refuse them. */
+/* Without tools neither the choice nor parallel_tool_calls means anything, and servers refuse them.
+ */
 static bool write_tools(struct json_w *w, const struct chat_request *r, bool same, struct err *e)
 {
     if (r->n_tools == 0)
@@ -130,8 +131,9 @@ static bool write_tools(struct json_w *w, const struct chat_request *r, bool sam
         struct span raw = tool->raw.p ? tool->raw : tool->whole;
         struct oai_path at = {NULL, "tools", 0}, below = {&at, NULL, i};
         if (raw.p && !same)
-            return oai_bad(&below, e, "is of a kind, or has members, that the upstream of this "
-                                      "model does not know");
+            return oai_bad(&below, e,
+                           "is of a kind, or has members, that the upstream of this "
+                           "model does not know");
         if (raw.p)
             json_w_raw(w, raw);
         else
@@ -161,8 +163,9 @@ bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t 
         if (!same) {
             char name[64];
             text_visible_cstr(name, sizeof name, x->name);
-            return oai_bad_key(at, name, e, "is a field that the upstream of this model does not "
-                                            "know: leave it out");
+            return oai_bad_key(at, name, e,
+                               "is a field that the upstream of this model does not "
+                               "know: leave it out");
         }
         json_w_str(w, x->name);
         w->failed = w->failed || !buf_add_char(w->b, ':', w->e);

@@ -32,10 +32,14 @@ static bool is_content(const struct out *o, const struct chat_part *p, size_t n_
     case CHAT_PART_IMAGE:
     case CHAT_PART_DOCUMENT:
     case CHAT_PART_AUDIO:
-    case CHAT_PART_RAW: return true;
-    case CHAT_PART_REFUSAL: return n_refusals > 1;
-    case CHAT_PART_REASONING: return is_thinking(p) && o->same && !o->omit_reasoning;
-    case CHAT_PART_TOOL_CALL: break;
+    case CHAT_PART_RAW:
+        return true;
+    case CHAT_PART_REFUSAL:
+        return n_refusals > 1;
+    case CHAT_PART_REASONING:
+        return is_thinking(p) && o->same && !o->omit_reasoning;
+    case CHAT_PART_TOOL_CALL:
+        break;
     }
     return false;
 }
@@ -72,8 +76,9 @@ static bool write_document(const struct out *o, const struct chat_part *p)
 {
     struct json_w *w = o->w;
     if (!p->file_id.p && !o->same && !span_starts(p->url, SPAN("data:")))
-        return part_bad(o, p, "is a document by URL: the upstream of this model takes data or a "
-                              "file id only");
+        return part_bad(o, p,
+                        "is a document by URL: the upstream of this model takes data or a "
+                        "file id only");
     json_w_key(w, "file");
     json_w_obj(w);
     member(w, "file_id", p->file_id);
@@ -95,15 +100,16 @@ static void write_audio(struct json_w *w, const struct chat_part *p)
 static bool write_part(const struct out *o, const struct chat_part *p)
 {
     static const char *const types[] = {
-        [CHAT_PART_TEXT] = "text",         [CHAT_PART_IMAGE] = "image_url",
-        [CHAT_PART_DOCUMENT] = "file",     [CHAT_PART_AUDIO] = "input_audio",
+        [CHAT_PART_TEXT] = "text",       [CHAT_PART_IMAGE] = "image_url",
+        [CHAT_PART_DOCUMENT] = "file",   [CHAT_PART_AUDIO] = "input_audio",
         [CHAT_PART_REFUSAL] = "refusal",
     };
     struct json_w *w = o->w;
     bool ok = true;
     if (p->raw.p && !o->same)
-        return part_bad(o, p, "is of a kind, or has members, that the upstream of this model does "
-                              "not know");
+        return part_bad(o, p,
+                        "is of a kind, or has members, that the upstream of this model does "
+                        "not know");
     if (p->raw.p) {
         json_w_raw(w, p->raw);
         return true;
@@ -202,7 +208,8 @@ static void write_calls(const struct out *o)
     json_w_arr_end(o->w);
 }
 
-/* --- reasoning ------------------------------------------------------------------------------------------ */
+/* --- reasoning
+ * ------------------------------------------------------------------------------------------ */
 
 /* A signature makes it a detail; so does having come as one. */
 static bool is_detail(const struct out *o, const struct chat_part *p)
@@ -237,8 +244,8 @@ static bool write_plain_reasoning(const struct out *o)
     bool ok = true;
     for (size_t i = 0; i < o->m->n_parts; i++) {
         const struct chat_part *p = &o->m->parts[i];
-        bool plain = p->kind == CHAT_PART_REASONING && !is_detail(o, p) &&
-                     !(is_thinking(p) && o->same);
+        bool plain =
+            p->kind == CHAT_PART_REASONING && !is_detail(o, p) && !(is_thinking(p) && o->same);
         if (plain && n++ == 0)
             only = p;
     }

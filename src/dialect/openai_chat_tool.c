@@ -31,8 +31,8 @@ static bool read_function(struct arena *a, const struct oai_path *at, json_val *
     return all || json_raw(a, v, &t->whole, e);
 }
 
-static bool read_tool(struct arena *a, const struct oai_path *at, json_val *v,
-                      struct chat_tool *t, struct err *e)
+static bool read_tool(struct arena *a, const struct oai_path *at, json_val *v, struct chat_tool *t,
+                      struct err *e)
 {
     struct span type = {0};
     t->strict = -1;

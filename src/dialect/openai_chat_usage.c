@@ -3,7 +3,8 @@
 #include "base/limits.h"
 #include "dialect/openai_chat_priv.h"
 
-/* --- reading -------------------------------------------------------------------------------------------- */
+/* --- reading
+ * -------------------------------------------------------------------------------------------- */
 
 /* Tokens: absent, negative and broken numbers count as `otherwise`. */
 static int64_t tokens(json_val *v, int64_t otherwise)
@@ -49,8 +50,8 @@ bool oai_read_usage(json_val *v, struct chat_usage *out)
         .estimated = json_true(json_get(v, "estimated")),
     };
     /* DeepSeek has said it outside of the details, before it said it there. */
-    u.cached = tokens(json_get(in, "cached_tokens"),
-                      tokens(json_get(v, "prompt_cache_hit_tokens"), 0));
+    u.cached =
+        tokens(json_get(in, "cached_tokens"), tokens(json_get(v, "prompt_cache_hit_tokens"), 0));
     /* xAI counts reasoning beside completion_tokens; its total gives it away. */
     int64_t total = tokens(json_get(v, "total_tokens"), 0);
     if (u.reasoning > 0 && total == u.input + u.output + u.reasoning)
@@ -187,7 +188,8 @@ const struct chat_fusion_report *oai_read_report(struct arena *a, json_val *v)
     return r->mode && r->id.p ? r : NULL;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------------- */
 
 static void w_i64(struct json_w *w, const char *key, int64_t v)
 {

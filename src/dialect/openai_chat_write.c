@@ -1,5 +1,5 @@
-/* dialect/openai_chat_write.c - events -> the stream of chunks a client reads; a collected answer ->
- * one body.
+/* dialect/openai_chat_write.c - events -> the stream of chunks a client reads; a collected answer
+ * -> one body.
  *
  * The default stream is the one shape that the official clients of OpenAI, Mistral, Vercel and
  * LangChain all read: role, content, each tool call as one whole delta, a last chunk with
@@ -13,7 +13,7 @@
 #include "dialect/openai_chat_priv.h"
 
 #define MAX_TOOLS 512
-#define ID_BYTES 9
+#define ID_BYTES  9
 
 struct tool {
     struct buf id, name, arguments, signature;
@@ -22,9 +22,9 @@ struct tool {
 };
 
 struct dialect_writer {
-    struct buf head; /* `data: {"id":...,"choices":[{"index":0,"delta":` */
+    struct buf head;  /* `data: {"id":...,"choices":[{"index":0,"delta":` */
     struct buf usage; /* the last usage object, rendered */
-    struct buf id;   /* the answer's id: seed of tool ids */
+    struct buf id;    /* the answer's id: seed of tool ids */
     struct tool *tools;
     size_t n_tools;
     size_t block; /* number of the current reasoning block */
@@ -33,7 +33,8 @@ struct dialect_writer {
     bool refused, text_in_block;
 };
 
-/* --- making one ------------------------------------------------------------------------------------------ */
+/* --- making one
+ * ------------------------------------------------------------------------------------------ */
 
 /* Opens a chunk or a body up to its choices. */
 static void write_start(struct json_w *w, const struct dialect_reply *r, const char *object)
@@ -64,8 +65,7 @@ struct dialect_writer *oai_writer_new(const struct dialect_reply *r)
     json_w_init(&j, &w->head, NULL);
     bool ok = buf_add(&w->id, r->id, NULL) && buf_add(&w->head, SPAN("data: "), NULL);
     write_start(&j, r, "chat.completion.chunk");
-    ok = ok && json_w_end(&j) &&
-         buf_add(&w->head, SPAN("[{\"index\":0,\"delta\":"), NULL);
+    ok = ok && json_w_end(&j) && buf_add(&w->head, SPAN("[{\"index\":0,\"delta\":"), NULL);
     if (ok)
         return w;
     oai_writer_free(w);
@@ -93,7 +93,8 @@ void oai_writer_free(struct dialect_writer *w)
     mem_free(w);
 }
 
-/* --- frames ---------------------------------------------------------------------------------------------- */
+/* --- frames
+ * ---------------------------------------------------------------------------------------------- */
 
 static bool open_chunk(struct dialect_writer *w, struct buf *out, struct err *e)
 {
@@ -123,13 +124,12 @@ static bool send_role(struct dialect_writer *w, struct buf *out, struct err *e)
            close_chunk(w, NULL, out, e);
 }
 
-static bool send_text(struct dialect_writer *w, struct span key, struct span text,
-                      struct buf *out, struct err *e)
+static bool send_text(struct dialect_writer *w, struct span key, struct span text, struct buf *out,
+                      struct err *e)
 {
-    return text.n == 0 ||
-           (send_role(w, out, e) && open_chunk(w, out, e) && buf_add(out, key, e) &&
-            json_write_str(out, text, e) && buf_add_char(out, '}', e) &&
-            close_chunk(w, NULL, out, e));
+    return text.n == 0 || (send_role(w, out, e) && open_chunk(w, out, e) && buf_add(out, key, e) &&
+                           json_write_str(out, text, e) && buf_add_char(out, '}', e) &&
+                           close_chunk(w, NULL, out, e));
 }
 
 /* Both strings that clients look for, and OpenRouter's list, whose members of one index make up one
@@ -174,10 +174,11 @@ static bool send_reasoning(struct dialect_writer *w, struct span text, struct sp
     return json_w_end(&j) && close_chunk(w, NULL, out, e);
 }
 
-/* --- tool calls ------------------------------------------------------------------------------------------ */
+/* --- tool calls
+ * ------------------------------------------------------------------------------------------ */
 
-/* Nine letters and digits, which is what Mistral's clients demand of an id; made from the answer's id
- * and the number of the call, so it is the same whenever it is asked for. */
+/* Nine letters and digits, which is what Mistral's clients demand of an id; made from the answer's
+ * id and the number of the call, so it is the same whenever it is asked for. */
 static void make_id(struct span answer_id, size_t index, char out[static ID_BYTES])
 {
     static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -256,8 +257,8 @@ static bool send_piece(struct dialect_writer *w, size_t index, struct span piece
 {
     return piece.n == 0 ||
            (open_chunk(w, out, e) &&
-            buf_addf(out, e, "{\"tool_calls\":[{\"index\":%zu,\"function\":{\"arguments\":",
-                     index) &&
+            buf_addf(out, e,
+                     "{\"tool_calls\":[{\"index\":%zu,\"function\":{\"arguments\":", index) &&
             json_write_str(out, piece, e) && buf_add(out, SPAN("}}]}"), e) &&
             close_chunk(w, NULL, out, e));
 }
@@ -318,7 +319,8 @@ static bool on_tool(struct dialect_writer *w, const struct chat_event *ev, struc
            send_call(w, ev->index, buf_span(&t->arguments), out, e);
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------- */
+/* --- the end
+ * ---------------------------------------------------------------------------------------------- */
 
 static const char *finish_of(enum chat_finish finish, bool any_call, bool refused)
 {
@@ -338,8 +340,8 @@ static bool releasable(bool whole, struct span name, enum chat_finish finish)
 static bool send_usage_chunk(struct dialect_writer *w, struct buf *out, struct err *e)
 {
     /* The head up to `"choices":`, and no choice. */
-    struct span head = span_upto(buf_span(&w->head), w->head.n -
-                                                         SPAN("[{\"index\":0,\"delta\":").n);
+    struct span head =
+        span_upto(buf_span(&w->head), w->head.n - SPAN("[{\"index\":0,\"delta\":").n);
     return w->usage.n == 0 ||
            (buf_add(out, head, e) && buf_add(out, SPAN("[],\"usage\":"), e) &&
             buf_add(out, buf_span(&w->usage), e) && buf_add(out, SPAN("}\n\n"), e));
@@ -366,8 +368,8 @@ static bool on_finish(struct dialect_writer *w, enum chat_finish finish, struct 
     if (w->openai_shape)
         return buf_add(out, SPAN(",\"usage\":null}\n\n"), e) && send_usage_chunk(w, out, e) &&
                buf_add(out, SPAN("data: [DONE]\n\n"), e);
-    return (w->usage.n == 0 || (buf_add(out, SPAN(",\"usage\":"), e) &&
-                                buf_add(out, buf_span(&w->usage), e))) &&
+    return (w->usage.n == 0 ||
+            (buf_add(out, SPAN(",\"usage\":"), e) && buf_add(out, buf_span(&w->usage), e))) &&
            buf_add(out, SPAN("}\n\ndata: [DONE]\n\n"), e);
 }
 
@@ -411,17 +413,25 @@ static bool write_event(struct dialect_writer *w, const struct chat_event *ev, s
                         struct err *e)
 {
     switch (ev->kind) {
-    case CHAT_EV_START: return true;
-    case CHAT_EV_TEXT: return send_text(w, SPAN("{\"content\":"), ev->text, out, e);
-    case CHAT_EV_REASONING: return send_reasoning(w, ev->text, ev->signature, out, e);
+    case CHAT_EV_START:
+        return true;
+    case CHAT_EV_TEXT:
+        return send_text(w, SPAN("{\"content\":"), ev->text, out, e);
+    case CHAT_EV_REASONING:
+        return send_reasoning(w, ev->text, ev->signature, out, e);
     case CHAT_EV_REFUSAL:
         w->refused = true;
         return send_text(w, SPAN("{\"refusal\":"), ev->text, out, e);
-    case CHAT_EV_TOOL: return on_tool(w, ev, out, e);
-    case CHAT_EV_MEMBER: return on_member(w, ev->member, out, e);
-    case CHAT_EV_USAGE: return on_usage(w, ev, e);
-    case CHAT_EV_FINISH: return on_finish(w, ev->finish, out, e);
-    case CHAT_EV_ERROR: return on_error(w, ev->err, out, e);
+    case CHAT_EV_TOOL:
+        return on_tool(w, ev, out, e);
+    case CHAT_EV_MEMBER:
+        return on_member(w, ev->member, out, e);
+    case CHAT_EV_USAGE:
+        return on_usage(w, ev, e);
+    case CHAT_EV_FINISH:
+        return on_finish(w, ev->finish, out, e);
+    case CHAT_EV_ERROR:
+        return on_error(w, ev->err, out, e);
     }
     return true;
 }
@@ -438,7 +448,8 @@ bool oai_write_event(struct dialect_writer *w, const struct chat_event *ev, stru
     return false;
 }
 
-/* --- one body --------------------------------------------------------------------------------------------- */
+/* --- one body
+ * --------------------------------------------------------------------------------------------- */
 
 static bool unary_call(const struct chat_collect *c, size_t i)
 {

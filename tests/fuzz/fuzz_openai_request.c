@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_openai_request.c - any bytes as a client's body: refused with a reason, or what goes
- * to an upstream is JSON, is taken again, and then no longer changes. */
+/* tests/fuzz/fuzz_openai_request.c - any bytes as a client's body: refused with a reason, or what
+ * goes to an upstream is JSON, is taken again, and then no longer changes. */
 #include <stdint.h>
 
 #include "base/limits.h"
@@ -28,7 +28,8 @@ static void send(struct arena *a, struct span in, struct buf *out)
 /* Another dialect's upstream, with all that a server may lack: written, or refused with a name. */
 static void send_other(const struct chat_request *r, struct buf *out)
 {
-    struct dialect_target other = {.dialect = SPAN("mistral"), .unary = true, .omit_reasoning = true};
+    struct dialect_target other = {
+        .dialect = SPAN("mistral"), .unary = true, .omit_reasoning = true};
     struct dialect_notes notes = {0};
     struct err e = {0};
     buf_clear(out);

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_openai_stream.c - any lines as an upstream's chunks: events keep their order, what a
- * client gets is made of whole frames of JSON, and reads back to the same answer. */
+/* tests/fuzz/fuzz_openai_stream.c - any lines as an upstream's chunks: events keep their order,
+ * what a client gets is made of whole frames of JSON, and reads back to the same answer. */
 #include <stdint.h>
 
 #include "base/limits.h"
@@ -83,8 +83,9 @@ static void check_same(const struct chat_collect *a, const struct chat_collect *
     check(span_eq(buf_span(&a->reasoning), buf_span(&b->reasoning)));
     check(span_eq(buf_span(&a->refusal), buf_span(&b->refusal)));
     check(a->has_usage == b->has_usage);
-    check(!a->has_usage || (a->usage.input == b->usage.input && a->usage.output == b->usage.output &&
-                            a->usage.cost_nusd == b->usage.cost_nusd));
+    check(!a->has_usage ||
+          (a->usage.input == b->usage.input && a->usage.output == b->usage.output &&
+           a->usage.cost_nusd == b->usage.cost_nusd));
     size_t whole = 0;
     for (size_t i = 0; i < a->n_tools; i++)
         if (a->tools[i].whole) {
@@ -98,8 +99,11 @@ static void check_same(const struct chat_collect *a, const struct chat_collect *
 
 static void both(struct span in, bool openai_shape)
 {
-    struct dialect_reply reply = {.id = SPAN("i"), .model = SPAN("m"), .created = 1,
-                                  .stream_usage = openai_shape, .members = true};
+    struct dialect_reply reply = {.id = SPAN("i"),
+                                  .model = SPAN("m"),
+                                  .created = 1,
+                                  .stream_usage = openai_shape,
+                                  .members = true};
     struct buf out;
     struct run first = {.out = &out}, again = {.out = NULL};
     buf_init(&out, MIB(256));

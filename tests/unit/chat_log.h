@@ -40,24 +40,26 @@ static inline void log_event(struct buf *log, const struct chat_event *ev, int *
                             chat_member_state_name(ev->member->state));
         break;
     case CHAT_EV_USAGE:
-        ok = ok && buf_addf(log, NULL, "usage:%lld/%lld/%lld/%lld$%lld%s", (long long)ev->usage.input,
-                            (long long)ev->usage.cached, (long long)ev->usage.output,
-                            (long long)ev->usage.reasoning, (long long)ev->usage.cost_nusd,
-                            ev->usage.estimated ? "~" : "");
+        ok = ok && buf_addf(log, NULL, "usage:%lld/%lld/%lld/%lld$%lld%s",
+                            (long long)ev->usage.input, (long long)ev->usage.cached,
+                            (long long)ev->usage.output, (long long)ev->usage.reasoning,
+                            (long long)ev->usage.cost_nusd, ev->usage.estimated ? "~" : "");
         break;
     case CHAT_EV_FINISH:
-        ok = ok && buf_addf(log, NULL, "finish:%s",
-                            ev->finish == CHAT_FINISH_REFUSAL ? "refusal"
-                                                              : chat_finish_name(ev->finish));
+        ok = ok &&
+             buf_addf(log, NULL, "finish:%s",
+                      ev->finish == CHAT_FINISH_REFUSAL ? "refusal" : chat_finish_name(ev->finish));
         break;
-    case CHAT_EV_ERROR: ok = ok && buf_addf(log, NULL, "error:%s", ev->err->code); break;
+    case CHAT_EV_ERROR:
+        ok = ok && buf_addf(log, NULL, "error:%s", ev->err->code);
+        break;
     }
     if (!ok)
         buf_clear(log);
 }
 
-/* Takes all events that are ready into log (may be NULL) and sink (may be NULL). True until DIALECT_FAIL,
- * which is logged as "fail:<class>,<code>,<sent>". */
+/* Takes all events that are ready into log (may be NULL) and sink (may be NULL). True until
+ * DIALECT_FAIL, which is logged as "fail:<class>,<code>,<sent>". */
 static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
                          struct chat_collect *c)
 {

@@ -9,7 +9,10 @@
 #include "base/mem.h"
 #include "chat/collect.h"
 
-#define EV(k, ...) {.kind = CHAT_EV_##k, __VA_ARGS__}
+#define EV(k, ...)                                                                                 \
+    {                                                                                              \
+        .kind = CHAT_EV_##k, __VA_ARGS__                                                           \
+    }
 
 static const struct chat_event answer[] = {
     EV(START, .id = SPAN_INIT("id1"), .model = SPAN_INIT("m")),
@@ -154,13 +157,16 @@ static void test_message_text(void **state)
 
 static void test_input_bytes(void **state)
 {
-    struct chat_part parts[] = {{.kind = CHAT_PART_TEXT, .text = SPAN("12345")},
-                                {.kind = CHAT_PART_IMAGE, .url = SPAN("data:0000")},
-                                {.kind = CHAT_PART_TOOL_CALL, .id = SPAN("1"), .name = SPAN("2"),
-                                 .arguments = SPAN("{}")}};
+    struct chat_part parts[] = {
+        {.kind = CHAT_PART_TEXT, .text = SPAN("12345")},
+        {.kind = CHAT_PART_IMAGE, .url = SPAN("data:0000")},
+        {.kind = CHAT_PART_TOOL_CALL, .id = SPAN("1"), .name = SPAN("2"), .arguments = SPAN("{}")}};
     struct chat_message m = {.parts = parts, .n_parts = 3, .name = SPAN("n")};
     struct chat_tool tool = {.name = SPAN("f"), .parameters = SPAN("{}")};
-    struct chat_request r = {.messages = &m, .n_messages = 1, .tools = &tool, .n_tools = 1,
+    struct chat_request r = {.messages = &m,
+                             .n_messages = 1,
+                             .tools = &tool,
+                             .n_tools = 1,
                              .format_schema = SPAN("{\"a\":1}")};
     assert_int_equal(chat_input_bytes(&r), 5 + 4 + 1 + 3 + 7);
 }
@@ -168,9 +174,9 @@ static void test_input_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),         cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_whole),          cmocka_unit_test(test_cap),
         cmocka_unit_test(test_too_many_calls), cmocka_unit_test(test_error_is_kept),
-        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_message_text),
+        cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_message_text),
         cmocka_unit_test(test_input_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

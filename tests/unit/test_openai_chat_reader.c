@@ -1,6 +1,6 @@
-/* tests/unit/test_openai_chat_reader.c - what upstreams send, by the book and not, against the log of
- * events it must give; errors in streams and bodies; our own frames;
- * memory that runs out. Recorded streams of providers: test_openai_chat_recorded.c. */
+/* tests/unit/test_openai_chat_reader.c - what upstreams send, by the book and not, against the log
+ * of events it must give; errors in streams and bodies; our own frames; memory that runs out.
+ * Recorded streams of providers: test_openai_chat_recorded.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,11 +11,11 @@
 #include "chat_log.h"
 
 #define CHUNK(choices, rest) "{\"id\":\"i\",\"model\":\"m\",\"choices\":[" choices "]" rest "}\n"
-#define D(delta) CHUNK("{\"index\":0,\"delta\":{" delta "},\"finish_reason\":null}", "")
-#define F(reason) CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}", "")
-#define U(in, out) "\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}"
-#define CALL(fields) D("\"tool_calls\":[{" fields "}]")
-#define DONE "[DONE]\n"
+#define D(delta)             CHUNK("{\"index\":0,\"delta\":{" delta "},\"finish_reason\":null}", "")
+#define F(reason)            CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}", "")
+#define U(in, out)           "\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}"
+#define CALL(fields)         D("\"tool_calls\":[{" fields "}]")
+#define DONE                 "[DONE]\n"
 
 static const struct {
     const char *name, *in, *want;
@@ -25,11 +25,12 @@ static const struct {
          F("stop") CHUNK("", "," U("3", "2")) DONE,
      "start:i,m;text:Hello;usage:3/0/2/0$-1;finish:stop"},
     {"usage with the finish",
-     D("\"content\":\"a\"") CHUNK("{\"delta\":{},\"finish_reason\":\"stop\"}", "," U("3", "2")) DONE,
+     D("\"content\":\"a\"") CHUNK("{\"delta\":{},\"finish_reason\":\"stop\"}", "," U("3", "2"))
+         DONE,
      "start:i,m;text:a;usage:3/0/2/0$-1;finish:stop"},
     {"usage all the way, twice at the end",
-     CHUNK("{\"delta\":{\"content\":\"a\"}}", "," U("3", "1")) F("length") CHUNK("", "," U("3", "2"))
-         CHUNK("", "," U("3", "2")) DONE,
+     CHUNK("{\"delta\":{\"content\":\"a\"}}", "," U("3", "1")) F("length")
+         CHUNK("", "," U("3", "2")) CHUNK("", "," U("3", "2")) DONE,
      "start:i,m;text:a;usage:3/0/1/0$-1;usage:3/0/2/0$-1;finish:length"},
     {"no usage", D("\"content\":\"a\"") F("stop") DONE, "start:i,m;text:a;finish:stop"},
     {"no [DONE]", D("\"content\":\"a\"") F("stop"), "start:i,m;text:a;finish:stop"},
@@ -39,28 +40,32 @@ static const struct {
     {"cut before content", D("\"role\":\"assistant\""), "start:i,m;fail:cut,upstream_cut,2"},
     {"cut with [DONE]", D("\"content\":\"a\"") DONE, "start:i,m;text:a;fail:cut,upstream_cut,3"},
     {"nothing at all", "", "fail:cut,upstream_cut,2"},
-    {"empty chunk first", CHUNK("", ",\"prompt_filter_results\":[]") D("\"content\":\"a\"") F("stop"),
+    {"empty chunk first",
+     CHUNK("", ",\"prompt_filter_results\":[]") D("\"content\":\"a\"") F("stop"),
      "start:i,m;text:a;finish:stop"},
     {"other choices are not ours",
      CHUNK("{\"index\":1,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"},{\"index\":0,"
-           "\"delta\":{\"content\":\"a\"}}", "")
-         CHUNK("{\"index\":2,\"delta\":{\"content\":\"y\"}}", "") F("stop"),
+           "\"delta\":{\"content\":\"a\"}}",
+           "") CHUNK("{\"index\":2,\"delta\":{\"content\":\"y\"}}", "") F("stop"),
      "start:i,m;text:a;finish:stop"},
-    {"reasoning_content", D("\"reasoning_content\":\"h\",\"content\":null") D("\"reasoning\":\"m\"")
+    {"reasoning_content",
+     D("\"reasoning_content\":\"h\",\"content\":null") D("\"reasoning\":\"m\"")
          D("\"content\":\"a\",\"reasoning_content\":null") F("stop"),
      "start:i,m;think:hm;text:a;finish:stop"},
     {"both names are one", D("\"reasoning_content\":\"h\",\"reasoning\":\"h\"") F("stop"),
      "start:i,m;think:h;finish:stop"},
     {"details with signature",
      D("\"reasoning\":\"h\",\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"h\"}]")
-         D("\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"\",\"signature\":\"S\"}]")
-             D("\"reasoning_details\":[{\"type\":\"reasoning.encrypted\",\"data\":\"E\"}]") F("stop"),
+         D("\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"\",\"signature\":\"S\"}"
+           "]") D("\"reasoning_details\":[{\"type\":\"reasoning.encrypted\",\"data\":\"E\"}]")
+             F("stop"),
      "start:i,m;think:h[S][E];finish:stop"},
-    {"details alone", D("\"reasoning_details\":[{\"type\":\"reasoning.summary\",\"summary\":\"s\"}]")
-         F("stop"),
+    {"details alone",
+     D("\"reasoning_details\":[{\"type\":\"reasoning.summary\",\"summary\":\"s\"}]") F("stop"),
      "start:i,m;think:s;finish:stop"},
     {"Mistral's thinking",
-     D("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"h\"},{\"type\":"
+     D("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"h\"},{"
+       "\"type\":"
        "\"text\",\"text\":\"m\"}]}]") D("\"content\":[{\"type\":\"text\",\"text\":\"a\"}]")
          D("\"content\":\"b\"") F("stop"),
      "start:i,m;think:hm;text:ab;finish:stop"},
@@ -79,39 +84,47 @@ static const struct {
     {"details of usage",
      F("stop") CHUNK("", ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,"
                          "\"prompt_tokens_details\":{\"cached_tokens\":4},"
-                         "\"completion_tokens_details\":{\"reasoning_tokens\":2},\"cost\":0.00123}") DONE,
+                         "\"completion_tokens_details\":{\"reasoning_tokens\":2},\"cost\":0.00123}")
+         DONE,
      "start:i,m;usage:9/4/5/2$1230000;finish:stop"},
-    {"DeepSeek's cache", F("stop") CHUNK("", ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,"
-                                             "\"prompt_cache_hit_tokens\":3,\"cost\":1.5e-8}") DONE,
+    {"DeepSeek's cache",
+     F("stop") CHUNK("", ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,"
+                         "\"prompt_cache_hit_tokens\":3,\"cost\":1.5e-8}") DONE,
      "start:i,m;usage:9/3/5/0$15;finish:stop"},
     {"xAI's reasoning beside the output",
-     F("stop") CHUNK("", ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,\"total_tokens\":16,"
-                         "\"completion_tokens_details\":{\"reasoning_tokens\":2}}") DONE,
+     F("stop")
+         CHUNK("", ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,\"total_tokens\":16,"
+                   "\"completion_tokens_details\":{\"reasoning_tokens\":2}}") DONE,
      "start:i,m;usage:9/0/7/2$-1;finish:stop"},
-    {"odd numbers", F("stop") CHUNK("", ",\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":"
-                                        "99999999999999999999,\"cost\":\"1\",\"estimated\":true}") DONE,
+    {"odd numbers",
+     F("stop") CHUNK("", ",\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":"
+                         "99999999999999999999,\"cost\":\"1\",\"estimated\":true}") DONE,
      "start:i,m;usage:0/0/0/0$-1~;finish:stop"},
     {"x_groq", CHUNK("{\"delta\":{},\"finish_reason\":\"stop\"}", ",\"x_groq\":{" U("1", "2") "}"),
      "start:i,m;usage:1/0/2/0$-1;finish:stop"},
 
     /* tool calls */
     {"calls by the book",
-     CALL("\"index\":0,\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
+     CALL("\"index\":0,\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+          "\"arguments\":"
           "\"\"}") CALL("\"index\":0,\"function\":{\"arguments\":\"{\\\"a\\\"\"}")
          CALL("\"index\":0,\"function\":{\"arguments\":\":1}\"}")
              CALL("\"index\":1,\"id\":\"c2\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}")
                  F("tool_calls") DONE,
      "start:i,m;tool:(0 c1 f )(0   {\"a\")(0   :1})(1 c2 g {})(0    .)(1    .);finish:tool_calls"},
-    {"finish stop", CALL("\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}")
-         F("stop"),
+    {"finish stop",
+     CALL("\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}") F("stop"),
      "start:i,m;tool:(0 c f {})(0    .);finish:tool_calls"},
     {"without index, whole",
-     D("\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":\"b\","
+     D("\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":"
+       "\"b\","
        "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]") F("tool_calls"),
      "start:i,m;tool:(0 a f {})(1 b f {})(0    .)(1    .);finish:tool_calls"},
     {"without index and id, whole",
-     D("\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"function\":{\"name\":"
-       "\"f\",\"arguments\":\"{}\"}},{\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]") F("stop"),
+     D("\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"function\":{"
+       "\"name\":"
+       "\"f\",\"arguments\":\"{}\"}},{\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]")
+         F("stop"),
      "start:i,m;tool:(0  f {})(1  f {})(2  g {})(0    .)(1    .)(2    .);finish:tool_calls"},
     {"without index, in fragments",
      CALL("\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}")
@@ -124,17 +137,18 @@ static const struct {
          CALL("\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}")
              F("tool_calls"),
      "start:i,m;tool:(0 a f {})(1 b f {})(0    .)(1    .);finish:tool_calls"},
-    {"index -1", CALL("\"index\":-1,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}")
-         CALL("\"index\":-1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}") F("stop"),
+    {"index -1",
+     CALL("\"index\":-1,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}") CALL(
+         "\"index\":-1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}") F("stop"),
      "start:i,m;tool:(0 a f {})(1 b g {})(0    .)(1    .);finish:tool_calls"},
     {"names repeated and empty",
      CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}")
-         CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}")
-             CALL("\"index\":0,\"id\":null,\"function\":{\"name\":\"\",\"arguments\":\"}\"}") F("stop"),
+         CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}") CALL(
+             "\"index\":0,\"id\":null,\"function\":{\"name\":\"\",\"arguments\":\"}\"}") F("stop"),
      "start:i,m;tool:(0 a f )(0   {)(0   })(0    .);finish:tool_calls"},
     {"a new id on each fragment",
-     CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}")
-         CALL("\"index\":0,\"id\":\"b\",\"function\":{\"name\":null,\"arguments\":\"}\"}") F("stop"),
+     CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}") CALL(
+         "\"index\":0,\"id\":\"b\",\"function\":{\"name\":null,\"arguments\":\"}\"}") F("stop"),
      "start:i,m;tool:(0 a f {)(0   })(0    .);finish:tool_calls"},
     {"name and id late",
      CALL("\"index\":0,\"function\":{\"arguments\":\"{\\\"a\"}")
@@ -149,7 +163,8 @@ static const struct {
                  CALL("\"index\":1,\"function\":{\"arguments\":\"[]\"}") F("stop"),
      "start:i,m;tool:(0 a f )(1 b g )(0   {})(1   [])(0    .)(1    .);finish:tool_calls"},
     {"arguments as objects",
-     D("\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":{\"x\": [1.50, \"y\"]}}}"
+     D("\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":{\"x\": [1.50, "
+       "\"y\"]}}}"
        ",{\"id\":\"null\",\"function\":{\"name\":\"g\",\"arguments\":{}}}]") F("stop"),
      "start:i,m;tool:(0 a f {\"x\":[1.50,\"y\"]})(1  g {})(0    .)(1    .);finish:tool_calls"},
     {"no arguments", CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}") F("stop"),
@@ -161,45 +176,55 @@ static const struct {
        "\"arguments\":\"{}\"}}]") F("tool_calls"),
      "start:i,m;text:a;tool:(0 c f {})(0    .);finish:tool_calls"},
     {"calls cut by the limit",
-     D("\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"}\\\""
+     D("\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{"
+       "\\\"}\\\""
        ":1}\"}},{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"}\"}}]")
          F("length"),
      "start:i,m;tool:(0 a f {\"}\":1})(1 b g {\"})(0    .);finish:length"},
     {"a signature on the call",
-     CALL("\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"},\"extra_content\":{\"google\":"
+     CALL("\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"},\"extra_content\":{"
+          "\"google\":"
           "{\"thought_signature\":\"S\"}}") F("stop"),
      "start:i,m;tool:(0 a f {})(0    .);finish:tool_calls"},
 
     /* chunks that are no chunks */
-    {"keep-alives", ": ka\n\n \n" D("\"content\":\"a\"") "\n" F("stop"), "start:i,m;text:a;finish:stop"},
+    {"keep-alives", ": ka\n\n \n" D("\"content\":\"a\"") "\n" F("stop"),
+     "start:i,m;text:a;finish:stop"},
     {"three broken chunks", "x\n{\n" D("\"content\":\"a\"") "[1\n" F("stop"),
      "start:i,m;text:a;finish:stop"},
     {"four broken chunks", "x\n{\n" D("\"content\":\"a\"") "1\ny\n" F("stop"),
      "start:i,m;text:a;fail:upstream,upstream_error,3"},
     {"objects of another kind", "{\"type\":\"ping\"}\n{}\n" D("\"content\":\"a\"") F("stop"),
      "start:i,m;text:a;finish:stop"},
-    {"odd types", CHUNK("1,{\"delta\":7,\"finish_reason\":3},null", ",\"usage\":[]")
-         D("\"content\":3,\"tool_calls\":[1,{}],\"reasoning_details\":[1],\"refusal\":{}") F("stop"),
+    {"odd types",
+     CHUNK("1,{\"delta\":7,\"finish_reason\":3},null", ",\"usage\":[]") D(
+         "\"content\":3,\"tool_calls\":[1,{}],\"reasoning_details\":[1],\"refusal\":{}") F("stop"),
      "start:i,m;finish:stop"},
 
     /* errors inside a stream that began with 200 */
-    {"rate limited", "{\"error\":{\"message\":\"slow\",\"code\":429}}\n", "fail:busy,rate_limit_exceeded,1"},
-    {"error after content", D("\"content\":\"a\"") "{\"error\":{\"message\":\"x\",\"code\":502}}\n" DONE,
+    {"rate limited", "{\"error\":{\"message\":\"slow\",\"code\":429}}\n",
+     "fail:busy,rate_limit_exceeded,1"},
+    {"error after content",
+     D("\"content\":\"a\"") "{\"error\":{\"message\":\"x\",\"code\":502}}\n" DONE,
      "start:i,m;text:a;fail:upstream,upstream_error,3"},
     {"error by type", "{\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}\n",
      "fail:unavailable,upstream_overloaded,1"},
     {"error as string", "{\"error\":\"model runner crashed\"}\n", "fail:upstream,upstream_error,2"},
-    {"flat error", "{\"object\":\"error\",\"message\":\"bad\",\"type\":\"BadRequestError\",\"code\":400}\n",
+    {"flat error",
+     "{\"object\":\"error\",\"message\":\"bad\",\"type\":\"BadRequestError\",\"code\":400}\n",
      "fail:input,invalid_request,1"},
-    {"OpenRouter's", CHUNK("{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}",
-                           ",\"error\":{\"code\":503,\"message\":\"x\"}"),
+    {"OpenRouter's",
+     CHUNK("{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}",
+           ",\"error\":{\"code\":503,\"message\":\"x\"}"),
      "fail:unavailable,upstream_overloaded,1"},
     {"too long", "{\"error\":{\"code\":\"context_length_exceeded\",\"message\":\"x\"}}\n",
      "fail:input,context_length_exceeded,1"},
-    {"our own", "{\"error\":{\"message\":\"x\",\"type\":\"server_error\",\"param\":null,\"code\":"
-                "\"upstream_auth\",\"status\":502,\"retry_after\":3}}\n",
+    {"our own",
+     "{\"error\":{\"message\":\"x\",\"type\":\"server_error\",\"param\":null,\"code\":"
+     "\"upstream_auth\",\"status\":502,\"retry_after\":3}}\n",
      "fail:upstream,upstream_auth,2"},
-    {"error null", CHUNK("{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}", ",\"error\":null"),
+    {"error null",
+     CHUNK("{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}", ",\"error\":null"),
      "start:i,m;text:a;finish:stop"},
 };
 
@@ -219,7 +244,8 @@ static void test_streams(void **state)
         check_stream(streams[i].name, span_of(streams[i].in), streams[i].want);
 }
 
-#define BODY(message, rest) "{\"id\":\"i\",\"model\":\"m\",\"choices\":[{\"message\":{" message "}" rest "}]"
+#define BODY(message, rest)                                                                        \
+    "{\"id\":\"i\",\"model\":\"m\",\"choices\":[{\"message\":{" message "}" rest "}]"
 
 static const struct {
     const char *name, *in, *want;
@@ -227,13 +253,18 @@ static const struct {
     {"plain", BODY("\"content\":\"a\"", ",\"finish_reason\":\"stop\"") "," U("1", "2") "}",
      "start:i,m;text:a;usage:1/0/2/0$-1;finish:stop"},
     {"no finish_reason", BODY("\"content\":\"a\"", "") "}", "start:i,m;text:a;finish:stop"},
-    {"calls", BODY("\"content\":null,\"tool_calls\":[{\"id\":\"c\",\"function\":{\"name\":\"f\","
-                   "\"arguments\":\"{}\"}}]", ",\"finish_reason\":\"stop\"") "}",
+    {"calls",
+     BODY("\"content\":null,\"tool_calls\":[{\"id\":\"c\",\"function\":{\"name\":\"f\","
+          "\"arguments\":\"{}\"}}]",
+          ",\"finish_reason\":\"stop\"") "}",
      "start:i,m;tool:(0 c f {})(0    .);finish:tool_calls"},
-    {"thinking", BODY("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"h\"}"
-                      "]},{\"type\":\"text\",\"text\":\"a\"}]", "") "}",
+    {"thinking",
+     BODY("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"h\"}"
+          "]},{\"type\":\"text\",\"text\":\"a\"}]",
+          "") "}",
      "start:i,m;think:h;text:a;finish:stop"},
-    {"error with 200", "{\"error\":{\"code\":429,\"message\":\"x\"}}", "fail:busy,rate_limit_exceeded,1"},
+    {"error with 200", "{\"error\":{\"code\":429,\"message\":\"x\"}}",
+     "fail:busy,rate_limit_exceeded,1"},
     {"no choices", "{\"choices\":[]}", "fail:upstream,upstream_error,2"},
     {"not JSON", "<html>", "fail:upstream,upstream_error,2"},
     {"a list", "[]", "fail:upstream,upstream_error,2"},
@@ -259,7 +290,8 @@ static void test_bodies(void **state)
     }
 }
 
-/* --- errors before a stream -------------------------------------------------------------------------------- */
+/* --- errors before a stream
+ * -------------------------------------------------------------------------------- */
 
 static const struct {
     int status;
@@ -268,45 +300,51 @@ static const struct {
     const char *code, *param, *in_msg, *not_in_msg;
     enum err_sent sent;
 } refusals[] = {
-    {400, "{\"error\":{\"message\":\"Unsupported parameter\",\"type\":\"invalid_request_error\",\"param\":"
-          "\"max_tokens\",\"code\":\"unsupported_parameter\"}}",
+    {400,
+     "{\"error\":{\"message\":\"Unsupported "
+     "parameter\",\"type\":\"invalid_request_error\",\"param\":"
+     "\"max_tokens\",\"code\":\"unsupported_parameter\"}}",
      400, "unsupported_parameter", "max_tokens", "Unsupported parameter", NULL, SENT_REFUSED},
     {400, "{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens\"}}", 400,
      "context_length_exceeded", "", "8192", NULL, SENT_REFUSED},
-    {400, "{\"error\":{\"code\":400,\"type\":\"exceed_context_size_error\",\"message\":\"x\"}}", 400,
-     "context_length_exceeded", "", "x", NULL, SENT_REFUSED},
-    {401, "{\"error\":{\"message\":\"Incorrect API key provided: sk-abcd1234\"}}", 502, "upstream_auth", "",
-     "credential", "sk-", SENT_REFUSED},
+    {400, "{\"error\":{\"code\":400,\"type\":\"exceed_context_size_error\",\"message\":\"x\"}}",
+     400, "context_length_exceeded", "", "x", NULL, SENT_REFUSED},
+    {401, "{\"error\":{\"message\":\"Incorrect API key provided: sk-abcd1234\"}}", 502,
+     "upstream_auth", "", "credential", "sk-", SENT_REFUSED},
     {403, "{\"message\":\"key sk-1 has no access\"}", 502, "upstream_auth", "", "credential", "sk-",
      SENT_REFUSED},
-    {402, "{\"error\":{\"message\":\"Insufficient credits\"}}", 402, "upstream_credit", "", "Insufficient",
-     NULL, SENT_REFUSED},
+    {402, "{\"error\":{\"message\":\"Insufficient credits\"}}", 402, "upstream_credit", "",
+     "Insufficient", NULL, SENT_REFUSED},
     {404, "{\"error\":{\"message\":\"no such model\",\"code\":\"model_not_found\"}}", 404,
      "model_not_found", "", "no such model", NULL, SENT_REFUSED},
     {408, "", 504, "timeout", "", "408", NULL, SENT_MAYBE},
     {413, "too large", 413, "too_large", "", "413", "too large:", SENT_REFUSED},
-    {422, "{\"object\":\"error\",\"message\":{\"detail\":[{\"type\":\"extra_forbidden\",\"loc\":[\"body\","
-          "\"seed\"],\"msg\":\"Extra inputs are not permitted\",\"input\":1}]},\"type\":\"x\",\"code\":null}",
+    {422,
+     "{\"object\":\"error\",\"message\":{\"detail\":[{\"type\":\"extra_forbidden\",\"loc\":["
+     "\"body\","
+     "\"seed\"],\"msg\":\"Extra inputs are not "
+     "permitted\",\"input\":1}]},\"type\":\"x\",\"code\":null}",
      422, "invalid_request", "seed", "Extra inputs are not permitted", NULL, SENT_REFUSED},
     {422, "{\"detail\":[{\"loc\":[\"body\",\"messages\",0,\"role\"],\"msg\":\"bad\"}]}", 422,
      "invalid_request", "role", "bad", NULL, SENT_REFUSED},
-    {400, "{\"object\":\"error\",\"message\":\"Tool call id was X\",\"type\":\"invalid_function_call\","
-          "\"param\":null,\"code\":\"3280\",\"raw_status_code\":400}",
+    {400,
+     "{\"object\":\"error\",\"message\":\"Tool call id was X\",\"type\":\"invalid_function_call\","
+     "\"param\":null,\"code\":\"3280\",\"raw_status_code\":400}",
      400, "invalid_request", "", "Tool call id", NULL, SENT_REFUSED},
-    {429, "{\"error\":{\"message\":\"slow down\"}}", 429, "rate_limit_exceeded", "", "slow down", NULL,
-     SENT_REFUSED},
-    {429, "{\"error\":{\"message\":\"quota\",\"code\":\"insufficient_quota\"}}", 402, "upstream_credit", "",
-     "quota", NULL, SENT_REFUSED},
+    {429, "{\"error\":{\"message\":\"slow down\"}}", 429, "rate_limit_exceeded", "", "slow down",
+     NULL, SENT_REFUSED},
+    {429, "{\"error\":{\"message\":\"quota\",\"code\":\"insufficient_quota\"}}", 402,
+     "upstream_credit", "", "quota", NULL, SENT_REFUSED},
     {500, "<html>oops</html>", 502, "upstream_error", "", "500", "html", SENT_MAYBE},
     {502, "", 502, "upstream_error", "", "502", NULL, SENT_MAYBE},
     {503, "{\"error\":\"loading model\"}", 503, "upstream_overloaded", "", "loading model", NULL,
      SENT_REFUSED},
     {504, "", 504, "timeout", "", "504", NULL, SENT_MAYBE},
     {529, "", 503, "upstream_overloaded", "", "529", NULL, SENT_REFUSED},
-    {418, "{\"error\":{\"message\":\"a\\u0007\\u001b[31m\"}}", 502, "upstream_error", "", "\\x07", "\x1b",
-     SENT_REFUSED},
-    {500, "[{\"error\":{\"message\":\"listed\",\"code\":500}}]", 502, "upstream_error", "", "listed", NULL,
-     SENT_MAYBE},
+    {418, "{\"error\":{\"message\":\"a\\u0007\\u001b[31m\"}}", 502, "upstream_error", "", "\\x07",
+     "\x1b", SENT_REFUSED},
+    {500, "[{\"error\":{\"message\":\"listed\",\"code\":500}}]", 502, "upstream_error", "",
+     "listed", NULL, SENT_MAYBE},
     {302, "", 502, "upstream_error", "", "302", NULL, SENT_MAYBE},
 };
 
@@ -335,23 +373,24 @@ static void test_long_message_is_cut(void **state)
     assert_int_equal(e.retry_after_ms, -1);
 }
 
-/* --- our own frames -------------------------------------------------------------------------------------------- */
+/* --- our own frames
+ * -------------------------------------------------------------------------------------------- */
 
 static void test_own_frames(void **state)
 {
-    static const char in[] =
-        CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":null}",
-              ",\"fusion\":{\"member\":{\"label\":\"A\",\"model\":\"p/m\",\"judge\":false,\"sample\":1,"
-              "\"status\":\"streaming\",\"bytes\":12,\"ttft_ms\":3,\"total_ms\":null,\"input\":5,"
-              "\"output\":6,\"cost\":null,\"reason\":\"slow\",\"detail\":\"d\"}}")
-            D("\"content\":\"a\"") F("stop")
-                CHUNK("", ",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cost\":0.5,\"fusion\":{"
-                          "\"members\":[{\"label\":\"A\",\"model\":\"p/m\",\"status\":\"ok\",\"input\":5,"
-                          "\"cost\":0.25,\"ttft_ms\":7},{\"label\":\"B\",\"status\":\"failed\",\"reason\":"
-                          "\"timeout\",\"cost\":null}],\"judge\":[{\"label\":\"judge\",\"status\":\"ok\"}],"
-                          "\"mode\":\"merge\",\"degraded\":null,\"agreement\":0.67,\"planned_cost\":1.0,"
-                          "\"fusion_id\":\"fus_1\",\"seed\":18446744073709551615,\"latency_ratio\":{"
-                          "\"slowest\":1.1,\"best\":null},\"notes\":[\"n1\"]}}");
+    static const char in[] = CHUNK(
+        "{\"index\":0,\"delta\":{},\"finish_reason\":null}",
+        ",\"fusion\":{\"member\":{\"label\":\"A\",\"model\":\"p/m\",\"judge\":false,\"sample\":1,"
+        "\"status\":\"streaming\",\"bytes\":12,\"ttft_ms\":3,\"total_ms\":null,\"input\":5,"
+        "\"output\":6,\"cost\":null,\"reason\":\"slow\",\"detail\":\"d\"}}") D("\"content\":\"a\"")
+        F("stop") CHUNK(
+            "", ",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cost\":0.5,\"fusion\":{"
+                "\"members\":[{\"label\":\"A\",\"model\":\"p/m\",\"status\":\"ok\",\"input\":5,"
+                "\"cost\":0.25,\"ttft_ms\":7},{\"label\":\"B\",\"status\":\"failed\",\"reason\":"
+                "\"timeout\",\"cost\":null}],\"judge\":[{\"label\":\"judge\",\"status\":\"ok\"}],"
+                "\"mode\":\"merge\",\"degraded\":null,\"agreement\":0.67,\"planned_cost\":1.0,"
+                "\"fusion_id\":\"fus_1\",\"seed\":18446744073709551615,\"latency_ratio\":{"
+                "\"slowest\":1.1,\"best\":null},\"notes\":[\"n1\"]}}");
     struct dialect_reader *rd = dialect_openai_chat.reader_new();
     struct span text = span_of(in), line;
     struct chat_event ev;
@@ -388,7 +427,8 @@ static void test_own_frames(void **state)
     dialect_openai_chat.reader_free(rd);
 }
 
-/* --- hostile input and memory ------------------------------------------------------------------------------ */
+/* --- hostile input and memory
+ * ------------------------------------------------------------------------------ */
 
 /* Each stream cut at every byte: some end, never a crash, never a FINISH that was not said. */
 static void test_cut_anywhere(void **state)
@@ -429,7 +469,8 @@ static void test_no_memory(void **state)
 static void test_no_allocation_once_warm(void **state)
 {
     struct dialect_reader *rd = dialect_openai_chat.reader_new();
-    struct span text = span_upto(span_of(D("\"content\":\"abc\"")), strlen(D("\"content\":\"abc\"")) - 1);
+    struct span text =
+        span_upto(span_of(D("\"content\":\"abc\"")), strlen(D("\"content\":\"abc\"")) - 1);
     assert_true(dialect_openai_chat.reader_feed(rd, (struct span){0}, text, NULL));
     assert_true(drain(rd, NULL, NULL, NULL));
     mem_fail_at(1);
@@ -445,14 +486,10 @@ static void test_no_allocation_once_warm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_long_message_is_cut),
-        cmocka_unit_test(test_own_frames),
-        cmocka_unit_test(test_cut_anywhere),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_no_allocation_once_warm),
+        cmocka_unit_test(test_streams),    cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_long_message_is_cut),
+        cmocka_unit_test(test_own_frames), cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_no_allocation_once_warm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,8 +16,9 @@
 #define FUSOR_SOURCE_ROOT "."
 #endif
 
-static const char *const folders[] = {"openai/chat", "openai-compatible/chat", "openai-compatible",
-                                      "mistral",     "groq",                   "deepseek/chat"};
+static const char *const folders[] = {
+    "openai/chat", "openai-compatible/chat", "openai-compatible", "mistral",
+    "groq",        "deepseek/chat"};
 
 /* What must come of the recordings that are known. */
 static const struct {
@@ -66,8 +67,8 @@ static void check_known(const char *file, const struct chat_collect *c)
         if (c->n_tools != known[i].n_tools || c->text.n < known[i].min_text ||
             c->reasoning.n < known[i].min_reasoning || c->finish != known[i].finish ||
             c->usage.input != known[i].input || c->usage.output != known[i].output)
-            fail_msg("%s: %zu calls, text %zu, reasoning %zu, %s, %lld in, %lld out", file, c->n_tools,
-                     c->text.n, c->reasoning.n, chat_finish_name(c->finish),
+            fail_msg("%s: %zu calls, text %zu, reasoning %zu, %s, %lld in, %lld out", file,
+                     c->n_tools, c->text.n, c->reasoning.n, chat_finish_name(c->finish),
                      (long long)c->usage.input, (long long)c->usage.output);
     }
 }
@@ -110,8 +111,8 @@ static void check_same(const char *file, const struct chat_collect *a, const str
 /* Reader -> writer -> reader, in both shapes, event by event as a call would. */
 static void round_trip(const char *file, const struct chat_collect *want, bool openai_shape)
 {
-    struct dialect_reply reply = {.id = SPAN("chatcmpl-1"), .model = SPAN("m"), .created = 1,
-                                  .stream_usage = openai_shape};
+    struct dialect_reply reply = {
+        .id = SPAN("chatcmpl-1"), .model = SPAN("m"), .created = 1, .stream_usage = openai_shape};
     struct dialect_reader *rd = dialect_openai_chat.reader_new();
     struct dialect_writer *w = dialect_openai_chat.writer_new(&reply);
     struct span rest = buf_span(&text), line;

@@ -1,5 +1,5 @@
-/* tests/unit/test_openai_chat_request.c - bodies of clients that are right, wrong and odd; what goes
- * to an upstream for them; and running out of memory at each allocation. */
+/* tests/unit/test_openai_chat_request.c - bodies of clients that are right, wrong and odd; what
+ * goes to an upstream for them; and running out of memory at each allocation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "dialect/dialect.h"
 #include "json/json.h"
 
-#define MSG "\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+#define MSG        "\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define TOOL(name) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}"
 
 /* What goes in between the model, the messages, and the end of the body. */
@@ -23,7 +23,8 @@ static const struct {
     {"not JSON", "{", ""},
     {"twice the same name", "{" MSG ",\"model\":\"x\"}", "model"},
     {"no model", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", "model"},
-    {"model null", "{\"model\":null,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", "model"},
+    {"model null", "{\"model\":null,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+     "model"},
     {"model number", "{\"model\":1}", "model"},
     {"no messages", "{\"model\":\"m\"}", "messages"},
     {"messages object", "{\"model\":\"m\",\"messages\":{}}", "messages"},
@@ -66,21 +67,25 @@ static const struct {
      "\"input_audio\":{\"data\":\"x\"}}]}]}",
      "messages[0].content[0].input_audio.format"},
     {"file empty",
-     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"file\",\"file\":{}}]}"
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"file\",\"file\":{}"
+     "}]}"
      "]}",
      "messages[0].content[0].file"},
     {"no tool_call_id", "{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}",
      "messages[0].tool_call_id"},
     {"tool_call_id of a user",
-     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"tool_call_id\":\"1\"}]}",
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"tool_call_id\":\"1\"}]"
+     "}",
      "messages[0].tool_call_id"},
-    {"empty assistant", "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":null}]}",
+    {"empty assistant",
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":null}]}",
      "messages[0].content"},
     {"tool_calls of a user",
      "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"tool_calls\":[{}]}]}",
      "messages[0].tool_calls"},
     {"call without id",
-     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":"
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{"
+     "\"name\":"
      "\"f\",\"arguments\":\"{}\"}}]}]}",
      "messages[0].tool_calls[0].id"},
     {"call with a bad name",
@@ -92,11 +97,13 @@ static const struct {
      "\"function\":{\"name\":\"f\"}}]}]}",
      "messages[0].tool_calls[0].function.arguments"},
     {"custom call",
-     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\",\"type\":"
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\","
+     "\"type\":"
      "\"custom\"}]}]}",
      "messages[0].tool_calls[0].type"},
     {"function_call",
-     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"function_call\":{}}]}",
+     "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"function_call\":{}}"
+     "]}",
      "messages[0].function_call"},
     {"temperature high", "{" MSG ",\"temperature\":2.01}", "temperature"},
     {"temperature low", "{" MSG ",\"temperature\":-0.1}", "temperature"},
@@ -141,8 +148,8 @@ static const struct {
      "tools[1].function.name"},
     {"tool name empty", "{" MSG ",\"tools\":[" TOOL("") "]}", "tools[0].function.name"},
     {"tool name of 65",
-     "{" MSG ",\"tools\":[" TOOL(
-         "12345678901234567890123456789012345678901234567890123456789012345") "]}",
+     "{" MSG
+     ",\"tools\":[" TOOL("12345678901234567890123456789012345678901234567890123456789012345") "]}",
      "tools[0].function.name"},
     {"tool custom", "{" MSG ",\"tools\":[{\"type\":\"custom\"}]}", "tools[0].type"},
     {"tool flat", "{" MSG ",\"tools\":[{\"type\":\"function\",\"name\":\"f\"}]}",
@@ -169,7 +176,8 @@ static void test_wrong(void **state)
         struct err e = {0};
         bool ok = dialect_openai_chat.read_request(a, span_of(wrong[i].in), &r, &e);
         if (ok || strcmp(e.param, wrong[i].param) != 0)
-            fail_msg("%s: %s, param %s, %s", wrong[i].name, ok ? "taken" : "refused", e.param, e.msg);
+            fail_msg("%s: %s, param %s, %s", wrong[i].name, ok ? "taken" : "refused", e.param,
+                     e.msg);
         assert_int_equal(e.cls, ERR_INPUT);
         assert_int_equal(e.status, 400);
         assert_int_equal(r.n_messages, 77);
@@ -183,52 +191,70 @@ static const struct {
     const char *name, *in, *want;
 } pass[] = {
     {"plain", "{" MSG "}", "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}]}"},
-    {"numbers as written", "{" MSG ",\"temperature\":0.70,\"top_p\":1,\"seed\":42,"
+    {"numbers as written",
+     "{" MSG ",\"temperature\":0.70,\"top_p\":1,\"seed\":42,"
      "\"presence_penalty\":-1,\"frequency_penalty\":0.5,\"max_tokens\":5,\"n\":1}",
-     "{\"frequency_penalty\":0.5,\"max_tokens\":5,\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}"
+     "{\"frequency_penalty\":0.5,\"max_tokens\":5,\"messages\":[{\"content\":\"hi\",\"role\":"
+     "\"user\"}"
      "],\"presence_penalty\":-1,\"seed\":42,\"temperature\":0.7,\"top_p\":1}"},
     {"both limits alike", "{" MSG ",\"max_completion_tokens\":5,\"max_tokens\":5}",
      "{\"max_tokens\":5,\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}]}"},
-    {"nulls are absent", "{" MSG ",\"temperature\":null,\"stop\":null,\"tools\":null,\"user\":null,"
+    {"nulls are absent",
+     "{" MSG ",\"temperature\":null,\"stop\":null,\"tools\":null,\"user\":null,"
      "\"response_format\":null,\"functions\":null,\"logit_bias\":null,\"seed\":null}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}]}"},
     {"fusion stays", "{" MSG ",\"fusion\":{\"mode\":\"vote\"}}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}]}"},
-    {"extras and hints", "{" MSG ",\"top_k\":40,\"logit_bias\":{\"1\":-1},\"store\":false,\"user\":"
+    {"extras and hints",
+     "{" MSG ",\"top_k\":40,\"logit_bias\":{\"1\":-1},\"store\":false,\"user\":"
      "\"u\",\"metadata\":{\"k\":\"v\"},\"stream\":true,\"stream_options\":{\"include_obfuscation\":"
      "false},\"odd\\\"name\":[null]}",
-     "{\"logit_bias\":{\"1\":-1},\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"metadata\":"
+     "{\"logit_bias\":{\"1\":-1},\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],"
+     "\"metadata\":"
      "{\"k\":\"v\"},\"odd\\\"name\":[null],\"store\":false,\"top_k\":40,\"user\":\"u\"}"},
     {"stop string", "{" MSG ",\"stop\":\"x\"}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"stop\":[\"x\"]}"},
     {"stop list", "{" MSG ",\"stop\":[\"x\",\"\\u0000\"]}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"stop\":[\"x\",\"\\u0000\"]}"},
-    {"formats", "{" MSG ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+    {"formats",
+     "{" MSG ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
      "\"n\",\"strict\":true,\"schema\":{\"type\":\"object\"},\"description\":\"d\"}}}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"response_format\":{\"json_schema\":{"
-     "\"description\":\"d\",\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true},\"type\":"
+     "\"description\":\"d\",\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true},"
+     "\"type\":"
      "\"json_schema\"}}"},
-    {"json mode", "{" MSG ",\"response_format\":{\"type\":\"json_object\"},\"reasoning_effort\":"
+    {"json mode",
+     "{" MSG ",\"response_format\":{\"type\":\"json_object\"},\"reasoning_effort\":"
      "\"low\"}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"reasoning_effort\":\"low\","
      "\"response_format\":{\"type\":\"json_object\"}}"},
-    {"tools", "{" MSG ",\"tools\":[" TOOL("f") ",{\"type\":\"function\",\"function\":{\"name\":\"g\","
-     "\"description\":\"d\",\"parameters\":{\"type\":\"object\"},\"strict\":false}},{\"type\":"
-     "\"web_search\",\"x\":1},{\"type\":\"function\",\"function\":{\"name\":\"h\"},\"cache_control\":{"
-     "\"type\":\"ephemeral\"}}],\"tool_choice\":" TOOL("g") ",\"parallel_tool_calls\":false}",
+    {"tools",
+     "{" MSG ",\"tools\":[" TOOL("f") ",{\"type\":\"function\",\"function\":{\"name\":\"g\","
+                                      "\"description\":\"d\",\"parameters\":{\"type\":\"object\"},"
+                                      "\"strict\":false}},{\"type\":"
+                                      "\"web_search\",\"x\":1},{\"type\":\"function\",\"function\":"
+                                      "{\"name\":\"h\"},\"cache_control\":{"
+                                      "\"type\":\"ephemeral\"}}],\"tool_choice\":" TOOL(
+                                          "g") ",\"parallel_tool_calls\":false}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"parallel_tool_calls\":false,"
-     "\"tool_choice\":{\"function\":{\"name\":\"g\"},\"type\":\"function\"},\"tools\":[{\"function\":{"
+     "\"tool_choice\":{\"function\":{\"name\":\"g\"},\"type\":\"function\"},\"tools\":[{"
+     "\"function\":{"
      "\"name\":\"f\"},\"type\":\"function\"},{\"function\":{\"description\":\"d\",\"name\":\"g\","
      "\"parameters\":{\"type\":\"object\"},\"strict\":false},\"type\":\"function\"},{\"type\":"
-     "\"web_search\",\"x\":1},{\"cache_control\":{\"type\":\"ephemeral\"},\"function\":{\"name\":\"h\"}"
+     "\"web_search\",\"x\":1},{\"cache_control\":{\"type\":\"ephemeral\"},\"function\":{\"name\":"
+     "\"h\"}"
      ",\"type\":\"function\"}]}"},
     {"choice any", "{" MSG ",\"tools\":[" TOOL("f") "],\"tool_choice\":\"any\"}",
-     "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"tool_choice\":\"required\",\"tools\":[{"
+     "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"tool_choice\":\"required\","
+     "\"tools\":[{"
      "\"function\":{\"name\":\"f\"},\"type\":\"function\"}]}"},
-    {"choice of allowed tools", "{" MSG ",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":"
-     "\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[]}}}",
+    {"choice of allowed tools",
+     "{" MSG ",\"tools\":[" TOOL(
+         "f") "],\"tool_choice\":{\"type\":"
+              "\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\",\"tools\":[]}}}",
      "{\"messages\":[{\"content\":\"hi\",\"role\":\"user\"}],\"tool_choice\":{\"allowed_tools\":{"
-     "\"mode\":\"auto\",\"tools\":[]},\"type\":\"allowed_tools\"},\"tools\":[{\"function\":{\"name\":"
+     "\"mode\":\"auto\",\"tools\":[]},\"type\":\"allowed_tools\"},\"tools\":[{\"function\":{"
+     "\"name\":"
      "\"f\"},\"type\":\"function\"}]}"},
     {"choice without tools says nothing",
      "{" MSG ",\"tools\":[],\"tool_choice\":\"auto\",\"parallel_tool_calls\":true}",
@@ -247,35 +273,46 @@ static const struct {
      "{\"content\":\"t\",\"role\":\"user\"}"},
     {"empty text", "{\"role\":\"user\",\"content\":\"\"}", "{\"content\":\"\",\"role\":\"user\"}"},
     {"parts",
-     "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"t\",\"cache_control\":{\"type\":"
-     "\"ephemeral\"}},{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y.png\",\"detail\":"
+     "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"t\",\"cache_control\":{"
+     "\"type\":"
+     "\"ephemeral\"}},{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/"
+     "y.png\",\"detail\":"
      "\"low\"}},{\"type\":\"image_url\",\"image_url\":\"data:image/png;base64,AA==\"},{\"type\":"
      "\"input_audio\",\"input_audio\":{\"data\":\"AA\",\"format\":\"wav\"}},{\"type\":\"file\","
-     "\"file\":{\"file_data\":\"data:application/pdf;base64,AA==\",\"filename\":\"a.pdf\"}},{\"type\":"
+     "\"file\":{\"file_data\":\"data:application/"
+     "pdf;base64,AA==\",\"filename\":\"a.pdf\"}},{\"type\":"
      "\"video_url\",\"video_url\":{\"url\":\"https://x\"}}]}",
      "{\"content\":[{\"cache_control\":{\"type\":\"ephemeral\"},\"text\":\"t\",\"type\":\"text\"},{"
      "\"image_url\":{\"detail\":\"low\",\"url\":\"https://x/y.png\"},\"type\":\"image_url\"},{"
-     "\"image_url\":{\"url\":\"data:image/png;base64,AA==\"},\"type\":\"image_url\"},{\"input_audio\":{"
+     "\"image_url\":{\"url\":\"data:image/"
+     "png;base64,AA==\"},\"type\":\"image_url\"},{\"input_audio\":{"
      "\"data\":\"AA\",\"format\":\"wav\"},\"type\":\"input_audio\"},{\"file\":{\"file_data\":"
      "\"data:application/pdf;base64,AA==\",\"filename\":\"a.pdf\"},\"type\":\"file\"},{\"type\":"
      "\"video_url\",\"video_url\":{\"url\":\"https://x\"}}],\"role\":\"user\"}"},
     {"unknown members of parts",
      "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"t\",\"x\":1},{\"type\":"
-     "\"image_url\",\"image_url\":{\"url\":\"http://h\",\"y\":2}},{\"type\":\"text\",\"text\":\"u\","
+     "\"image_url\",\"image_url\":{\"url\":\"http://"
+     "h\",\"y\":2}},{\"type\":\"text\",\"text\":\"u\","
      "\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}}]}",
-     "{\"content\":[{\"text\":\"t\",\"type\":\"text\",\"x\":1},{\"image_url\":{\"url\":\"http://h\","
+     "{\"content\":[{\"text\":\"t\",\"type\":\"text\",\"x\":1},{\"image_url\":{\"url\":\"http://"
+     "h\","
      "\"y\":2},\"type\":\"image_url\"},{\"cache_control\":{\"ttl\":\"1h\",\"type\":\"ephemeral\"},"
      "\"text\":\"u\",\"type\":\"text\"}],\"role\":\"user\"}"},
     {"calls",
-     "{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"annotations\":[],\"tool_calls\":[{"
-     "\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": 1}\"}"
-     "},{\"id\":\"c2\",\"index\":1,\"function\":{\"name\":\"g\",\"arguments\":{\"b\":2}}},{\"id\":\"c3\","
+     "{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"annotations\":[],\"tool_calls\":["
+     "{"
+     "\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": "
+     "1}\"}"
+     "},{\"id\":\"c2\",\"index\":1,\"function\":{\"name\":\"g\",\"arguments\":{\"b\":2}}},{\"id\":"
+     "\"c3\","
      "\"type\":\"function\",\"function\":{\"name\":\"h\",\"arguments\":\"\"},\"extra_content\":{"
      "\"google\":{\"thought_signature\":\"sig\"}}}]}",
      "{\"annotations\":[],\"content\":null,\"role\":\"assistant\",\"tool_calls\":[{\"function\":{"
      "\"arguments\":\"{\\\"a\\\": 1}\",\"name\":\"f\"},\"id\":\"c1\",\"type\":\"function\"},{"
-     "\"function\":{\"arguments\":\"{\\\"b\\\":2}\",\"name\":\"g\"},\"id\":\"c2\",\"type\":\"function\""
-     "},{\"extra_content\":{\"google\":{\"thought_signature\":\"sig\"}},\"function\":{\"arguments\":"
+     "\"function\":{\"arguments\":\"{\\\"b\\\":2}\",\"name\":\"g\"},\"id\":\"c2\",\"type\":"
+     "\"function\""
+     "},{\"extra_content\":{\"google\":{\"thought_signature\":\"sig\"}},\"function\":{"
+     "\"arguments\":"
      "\"{}\",\"name\":\"h\"},\"id\":\"c3\",\"type\":\"function\"}]}"},
     {"call with unknown members",
      "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{"
@@ -289,7 +326,8 @@ static const struct {
     {"refusal part",
      "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}]}",
      "{\"content\":null,\"refusal\":\"no\",\"role\":\"assistant\"}"},
-    {"extras", "{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true,\"audio\":{\"id\":\"a\"}}",
+    {"extras",
+     "{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true,\"audio\":{\"id\":\"a\"}}",
      "{\"audio\":{\"id\":\"a\"},\"content\":\"x\",\"prefix\":true,\"role\":\"assistant\"}"},
     {"reasoning_content", "{\"role\":\"assistant\",\"content\":\"x\",\"reasoning_content\":\"r\"}",
      "{\"content\":\"x\",\"reasoning_content\":\"r\",\"role\":\"assistant\"}"},
@@ -297,20 +335,25 @@ static const struct {
      "{\"content\":\"x\",\"reasoning\":\"r\",\"role\":\"assistant\"}"},
     {"all three names are one",
      "{\"role\":\"assistant\",\"content\":\"x\",\"reasoning\":\"r\",\"reasoning_content\":\"r\","
-     "\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"r\",\"signature\":\"s\",\"format\""
+     "\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"r\",\"signature\":\"s\","
+     "\"format\""
      ":\"f\"}]}",
-     "{\"content\":\"x\",\"reasoning_details\":[{\"format\":\"f\",\"signature\":\"s\",\"text\":\"r\","
+     "{\"content\":\"x\",\"reasoning_details\":[{\"format\":\"f\",\"signature\":\"s\",\"text\":"
+     "\"r\","
      "\"type\":\"reasoning.text\"}],\"role\":\"assistant\"}"},
     {"pieces of a block are joined",
-     "{\"role\":\"assistant\",\"content\":\"x\",\"reasoning_details\":[{\"type\":\"reasoning.text\","
+     "{\"role\":\"assistant\",\"content\":\"x\",\"reasoning_details\":[{\"type\":\"reasoning."
+     "text\","
      "\"text\":\"a\"},{\"type\":\"reasoning.text\",\"text\":\"b\"},{\"type\":\"reasoning.text\","
      "\"text\":\"\",\"signature\":\"s\"},{\"type\":\"reasoning.text\",\"text\":\"c\"},{\"type\":"
      "\"reasoning.encrypted\",\"data\":\"d\",\"id\":\"i\"}]}",
      "{\"content\":\"x\",\"reasoning_details\":[{\"signature\":\"s\",\"text\":\"ab\",\"type\":"
-     "\"reasoning.text\"},{\"text\":\"c\",\"type\":\"reasoning.text\"},{\"data\":\"d\",\"id\":\"i\","
+     "\"reasoning.text\"},{\"text\":\"c\",\"type\":\"reasoning.text\"},{\"data\":\"d\",\"id\":"
+     "\"i\","
      "\"type\":\"reasoning.encrypted\"}],\"role\":\"assistant\"}"},
     {"a signature takes its text from the string",
-     "{\"role\":\"assistant\",\"content\":\"x\",\"reasoning\":\"r\",\"reasoning_details\":[{\"type\":"
+     "{\"role\":\"assistant\",\"content\":\"x\",\"reasoning\":\"r\",\"reasoning_details\":[{"
+     "\"type\":"
      "\"reasoning.text\",\"signature\":\"s\"}]}",
      "{\"content\":\"x\",\"reasoning_details\":[{\"signature\":\"s\",\"text\":\"r\",\"type\":"
      "\"reasoning.text\"}],\"role\":\"assistant\"}"},
@@ -321,9 +364,8 @@ static const struct {
      "\"text\":\"x\",\"type\":\"text\"}],\"role\":\"assistant\"}"},
 };
 
-static const struct dialect_target same = {.model = SPAN_INIT("up"),
-                                           .dialect = SPAN_INIT("openai_chat"),
-                                           .unary = true};
+static const struct dialect_target same = {
+    .model = SPAN_INIT("up"), .dialect = SPAN_INIT("openai_chat"), .unary = true};
 
 static bool send(struct arena *a, struct span in, const struct dialect_target *t, struct buf *out,
                  struct dialect_notes *notes, struct err *e)
@@ -386,7 +428,8 @@ static void test_fields(void **state)
     struct chat_request r;
     struct err e;
     struct span in = SPAN(
-        "{" MSG ",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"fusion\":{\"quorum\":2}"
+        "{" MSG
+        ",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"fusion\":{\"quorum\":2}"
         ",\"random_seed\":7,\"user\":\"u\",\"max_completion_tokens\":1e2,\"top_k\":1}");
     assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
     assert_true(span_eq(r.dialect, SPAN("openai_chat")) && span_eq(r.model, SPAN("m")));
@@ -398,8 +441,9 @@ static void test_fields(void **state)
     in = SPAN("{" MSG ",\"stream_options\":{\"include_usage\":true}}");
     assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
     assert_false(r.stream_usage); /* there is no stream */
-    in = SPAN("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\","
-              "\"image_url\":{\"url\":\"data:image/png;base64,AA\"}}]}]}");
+    in = SPAN(
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\","
+        "\"image_url\":{\"url\":\"data:image/png;base64,AA\"}}]}]}");
     assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
     assert_true(span_eq(r.messages[0].parts[0].media_type, SPAN("image/png")));
 }
@@ -410,16 +454,21 @@ static void test_stream_flags(void **state)
         struct dialect_target target;
         const char *has, *has_not;
     } cases[] = {
-        {{.model = SPAN_INIT("up")}, "\"stream\":true,\"stream_options\":{\"include_usage\":true}", "?"},
-        {{.model = SPAN_INIT("up"), .omit_stream_options = true}, "\"stream\":true", "stream_options"},
+        {{.model = SPAN_INIT("up")},
+         "\"stream\":true,\"stream_options\":{\"include_usage\":true}",
+         "?"},
+        {{.model = SPAN_INIT("up"), .omit_stream_options = true},
+         "\"stream\":true",
+         "stream_options"},
         {{.model = SPAN_INIT("up"), .unary = true}, "\"model\":\"up\"", "stream"},
         {{.max_completion_tokens = true}, "\"max_completion_tokens\":9", "\"max_tokens\""},
         {{.model = SPAN_INIT("up")}, "\"max_tokens\":9", "max_completion_tokens"},
         {{.omit_reasoning = true}, "\"content\":\"x\"", "reasoning"},
         {{.model = SPAN_INIT("")}, "reasoning_content\":\"r\"", "?"},
     };
-    struct span in = SPAN("{\"model\":\"m\",\"max_tokens\":9,\"stream\":false,\"messages\":[{\"role\":"
-                          "\"assistant\",\"content\":\"x\",\"reasoning_content\":\"r\"}]}");
+    struct span in =
+        SPAN("{\"model\":\"m\",\"max_tokens\":9,\"stream\":false,\"messages\":[{\"role\":"
+             "\"assistant\",\"content\":\"x\",\"reasoning_content\":\"r\"}]}");
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         AUTO(arena) a = arena_new(0);
         struct dialect_notes notes = {0};
@@ -449,10 +498,12 @@ static void test_other_dialect(void **state)
         {"{" MSG ",\"tools\":[{\"type\":\"web_search\"}]}", "tools[0]", NULL},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"x\":1}]}",
          "messages[0].x", NULL},
-        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+         "\"text\":"
          "\"a\"},{\"type\":\"odd\"}]}]}",
          "messages[0].content[1]", NULL},
-        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+         "\"text\":"
          "\"a\",\"cache_control\":{\"type\":\"ephemeral\"}}]}]}",
          NULL, "cache_control"},
     };
@@ -540,10 +591,10 @@ static void test_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong),         cmocka_unit_test(test_pass),
-        cmocka_unit_test(test_messages),      cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_stream_flags),  cmocka_unit_test(test_other_dialect),
-        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_wrong),        cmocka_unit_test(test_pass),
+        cmocka_unit_test(test_messages),     cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_stream_flags), cmocka_unit_test(test_other_dialect),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_cut),
         cmocka_unit_test(test_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
