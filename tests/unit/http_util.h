@@ -1,0 +1,93 @@
+/* tests/unit/http_util.h - raw sockets and a loop in one thread: the loop is turned while a test waits
+ * for something, so nothing depends on the scheduler. */
+#ifndef FUSOR_TESTS_HTTP_UTIL_H
+#define FUSOR_TESTS_HTTP_UTIL_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "http/tls.h"
+#include "loop/loop.h"
+
+#define PUMP_MAX_US 10000000
+
+/* Turns the loop until cond holds; fails the test after ten seconds. */
+#define PUMP(l, cond)                                                                              \
+    do {                                                                                           \
+        int64_t end_ = clock_mono_us() + PUMP_MAX_US;                                              \
+        while (!(cond)) {                                                                          \
+            if (clock_mono_us() > end_)                                                            \
+                fail_msg("never came: %s", #cond);                                                 \
+            loop_step(l);                                                                          \
+            if (!(cond))                                                                           \
+                poll(NULL, 0, 1);                                                                  \
+        }                                                                                          \
+    } while (0)
+
+static inline void pump_for(struct loop *l, int ms)
+{
+    for (int64_t end = clock_mono_us() + ms * 1000; clock_mono_us() < end; poll(NULL, 0, 1))
+        loop_step(l);
+}
+
+static inline int raw_connect(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static inline void raw_send(int fd, struct span s)
+{
+    assert_int_equal(send(fd, s.p, s.n, MSG_NOSIGNAL), s.n);
+}
+
+/* Reads what is there; true at the peer's end (FIN or RST). */
+static inline bool raw_read(int fd, struct buf *into)
+{
+    char tmp[65536];
+    struct err e;
+    for (;;) {
+        ssize_t n = recv(fd, tmp, sizeof tmp, 0);
+        if (n < 0 && errno == EAGAIN)
+            return false;
+        if (n <= 0)
+            return true;
+        assert_true(buf_add(into, span_make(tmp, (size_t)n), &e));
+    }
+}
+
+static inline bool has(const struct buf *b, const char *text)
+{
+    return span_index(buf_span(b), span_of(text)) < b->n;
+}
+
+/* Resets instead of closing. */
+static inline void raw_reset(int fd)
+{
+    struct linger lg = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &lg, sizeof lg);
+    close(fd);
+}
+
+#endif
