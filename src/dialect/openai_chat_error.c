@@ -10,8 +10,7 @@
 /* Bytes of an upstream's message that a client gets to see. */
 #define EXCERPT_BYTES 200
 
-/* --- writing
- * -------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void w_str(struct json_w *w, const char *key, const char *s)
 {
@@ -59,8 +58,7 @@ void oai_write_stream_error(struct json_w *w, const struct err *err)
     json_w_obj_end(w);
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* What an error body says, in whatever shape; spans borrow from the document. */
 struct said {

@@ -42,8 +42,7 @@ static struct span media_type_of(struct span url)
     return span_upto(rest, span_find(rest, ";,"));
 }
 
-/* --- parts of the content
- * --------------------------------------------------------------------------- */
+/* --- parts of the content --------------------------------------------------------------------- */
 
 static bool read_text(struct msg *b, const struct oai_path *at, json_val *v)
 {
@@ -189,8 +188,7 @@ static bool read_content(struct msg *b, json_val *v)
     return true;
 }
 
-/* --- tool calls of an assistant
- * ------------------------------------------------------------------------ */
+/* --- tool calls of an assistant --------------------------------------------------------------- */
 
 static bool read_arguments(struct msg *b, const struct oai_path *at, json_val *v,
                            struct chat_part *p)
@@ -245,8 +243,7 @@ static bool read_calls(struct msg *b, json_val *v)
     return true;
 }
 
-/* --- reasoning of an assistant
- * ------------------------------------------------------------------------- */
+/* --- reasoning of an assistant ---------------------------------------------------------------- */
 
 static bool is_detail_text(json_val *v)
 {
@@ -341,8 +338,7 @@ static bool read_reasoning(struct msg *b, json_val *v)
     return true;
 }
 
-/* --- one message
- * ---------------------------------------------------------------------------------------- */
+/* --- one message ------------------------------------------------------------------------------ */
 
 static bool read_role(struct msg *b, json_val *v)
 {

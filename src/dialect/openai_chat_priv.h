@@ -20,8 +20,7 @@ bool oai_is_name(struct span s);
 /* ERR_NOMEM; always false. */
 bool oai_no_memory(struct err *e);
 
-/* --- where in a request: rendered only when something is wrong
- * ------------------------------------ */
+/* --- where in a request: rendered only when something is wrong -------------------------------- */
 
 struct oai_path {
     const struct oai_path *up;
@@ -61,8 +60,7 @@ MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras
 /* Lists a field that was left out; once. */
 void oai_note(struct dialect_notes *notes, struct span name);
 
-/* --- usage
- * ------------------------------------------------------------------------------------------ */
+/* --- usage ------------------------------------------------------------------------------------ */
 
 /* False when v holds no usage. Takes OpenAI's, DeepSeek's, xAI's and our own members. */
 bool oai_read_usage(json_val *v, struct chat_usage *out);
@@ -77,8 +75,7 @@ void oai_write_usage(struct json_w *w, const struct chat_usage *u,
 /* The object of a progress frame. */
 void oai_write_member(struct json_w *w, const struct chat_member *m);
 
-/* --- errors
- * ----------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 bool oai_write_error(const struct err *err, struct buf *out, struct err *e);
 /* The error of a stream that has begun: with code, status and retry_after. */
@@ -88,8 +85,7 @@ void oai_read_error(int status, struct span body, int64_t retry_after_ms, struct
  */
 bool oai_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
 
-/* --- answers to clients
- * ------------------------------------------------------------------------------ */
+/* --- answers to clients ----------------------------------------------------------------------- */
 
 struct dialect_writer *oai_writer_new(const struct dialect_reply *r);
 void oai_writer_free(struct dialect_writer *w);
@@ -98,8 +94,7 @@ bool oai_write_event(struct dialect_writer *w, const struct chat_event *ev, stru
 bool oai_write_unary(const struct dialect_reply *r, const struct chat_collect *c, struct buf *out,
                      struct err *e);
 
-/* --- answers of upstreams
- * ------------------------------------------------------------------------------ */
+/* --- answers of upstreams --------------------------------------------------------------------- */
 
 struct dialect_reader *oai_reader_new(void);
 void oai_reader_free(struct dialect_reader *rd);

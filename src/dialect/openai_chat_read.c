@@ -65,8 +65,7 @@ static bool fail(struct dialect_reader *rd, const struct err *err)
     return false;
 }
 
-/* --- pieces of a delta or a message
- * --------------------------------------------------------------------- */
+/* --- pieces of a delta or a message ----------------------------------------------------------- */
 
 static bool push_text(struct dialect_reader *rd, enum chat_event_kind kind, struct span text,
                       struct err *e)
@@ -145,8 +144,7 @@ static bool read_message(struct dialect_reader *rd, json_val *v, struct err *e)
            oai_read_calls(rd, json_get(v, "tool_calls"), e);
 }
 
-/* --- the end
- * ---------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static const struct {
     struct span word;
@@ -220,8 +218,7 @@ static bool finish_up(struct dialect_reader *rd, struct err *e)
     return true;
 }
 
-/* --- one chunk
- * -------------------------------------------------------------------------------------------- */
+/* --- one chunk -------------------------------------------------------------------------------- */
 
 static bool ensure_start(struct dialect_reader *rd, json_val *chunk, struct err *e)
 {

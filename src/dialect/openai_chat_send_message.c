@@ -208,8 +208,7 @@ static void write_calls(const struct out *o)
     json_w_arr_end(o->w);
 }
 
-/* --- reasoning
- * ------------------------------------------------------------------------------------------ */
+/* --- reasoning -------------------------------------------------------------------------------- */
 
 /* A signature makes it a detail; so does having come as one. */
 static bool is_detail(const struct out *o, const struct chat_part *p)

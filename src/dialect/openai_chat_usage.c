@@ -3,8 +3,7 @@
 #include "base/limits.h"
 #include "dialect/openai_chat_priv.h"
 
-/* --- reading
- * -------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Tokens: absent, negative and broken numbers count as `otherwise`. */
 static int64_t tokens(json_val *v, int64_t otherwise)
@@ -188,8 +187,7 @@ const struct chat_fusion_report *oai_read_report(struct arena *a, json_val *v)
     return r->mode && r->id.p ? r : NULL;
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void w_i64(struct json_w *w, const char *key, int64_t v)
 {

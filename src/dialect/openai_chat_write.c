@@ -33,8 +33,7 @@ struct dialect_writer {
     bool refused, text_in_block;
 };
 
-/* --- making one
- * ------------------------------------------------------------------------------------------ */
+/* --- making one ------------------------------------------------------------------------------- */
 
 /* Opens a chunk or a body up to its choices. */
 static void write_start(struct json_w *w, const struct dialect_reply *r, const char *object)
@@ -93,8 +92,7 @@ void oai_writer_free(struct dialect_writer *w)
     mem_free(w);
 }
 
-/* --- frames
- * ---------------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 static bool open_chunk(struct dialect_writer *w, struct buf *out, struct err *e)
 {
@@ -174,8 +172,7 @@ static bool send_reasoning(struct dialect_writer *w, struct span text, struct sp
     return json_w_end(&j) && close_chunk(w, NULL, out, e);
 }
 
-/* --- tool calls
- * ------------------------------------------------------------------------------------------ */
+/* --- tool calls ------------------------------------------------------------------------------- */
 
 /* Nine letters and digits, which is what Mistral's clients demand of an id; made from the answer's
  * id and the number of the call, so it is the same whenever it is asked for. */
@@ -310,17 +307,15 @@ static bool on_tool(struct dialect_writer *w, const struct chat_event *ev, struc
     if (ev->signature.n > 0 && t->signature.n == 0 && !buf_add(&t->signature, ev->signature, e))
         return false;
     t->whole = t->whole || ev->tool_done;
-    if (w->openai_shape && t->name.n > 0)
-        return t->sent ? send_piece(w, ev->index, ev->arguments, out, e)
-                       : send_call(w, ev->index, ev->arguments, out, e);
+    if (t->sent)
+        return !w->openai_shape || send_piece(w, ev->index, ev->arguments, out, e);
     if (!buf_add(&t->arguments, ev->arguments, e))
         return false;
-    return !t->whole || t->sent || t->name.n == 0 ||
-           send_call(w, ev->index, buf_span(&t->arguments), out, e);
+    bool now = t->name.n > 0 && (w->openai_shape || t->whole);
+    return !now || send_call(w, ev->index, buf_span(&t->arguments), out, e);
 }
 
-/* --- the end
- * ---------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static const char *finish_of(enum chat_finish finish, bool any_call, bool refused)
 {
@@ -448,8 +443,7 @@ bool oai_write_event(struct dialect_writer *w, const struct chat_event *ev, stru
     return false;
 }
 
-/* --- one body
- * --------------------------------------------------------------------------------------------- */
+/* --- one body --------------------------------------------------------------------------------- */
 
 static bool unary_call(const struct chat_collect *c, size_t i)
 {

@@ -290,8 +290,7 @@ static void test_bodies(void **state)
     }
 }
 
-/* --- errors before a stream
- * -------------------------------------------------------------------------------- */
+/* --- errors before a stream ------------------------------------------------------------------- */
 
 static const struct {
     int status;
@@ -373,8 +372,7 @@ static void test_long_message_is_cut(void **state)
     assert_int_equal(e.retry_after_ms, -1);
 }
 
-/* --- our own frames
- * -------------------------------------------------------------------------------------------- */
+/* --- our own frames --------------------------------------------------------------------------- */
 
 static void test_own_frames(void **state)
 {
@@ -427,8 +425,7 @@ static void test_own_frames(void **state)
     dialect_openai_chat.reader_free(rd);
 }
 
-/* --- hostile input and memory
- * ------------------------------------------------------------------------------ */
+/* --- hostile input and memory ----------------------------------------------------------------- */
 
 /* Each stream cut at every byte: some end, never a crash, never a FINISH that was not said. */
 static void test_cut_anywhere(void **state)

@@ -95,6 +95,15 @@ static const struct {
                  "\"name\":\"f\",\"arguments\":\"{\"}}]}")
          CU("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]}")
              FIN("tool_calls") ",\"usage\":null}\n\n" DONE},
+    {"a late name, OpenAI's shape",
+     true,
+     {EV(TOOL, .arguments = SPAN_INIT("{")),
+      EV(TOOL, .tool_name = SPAN_INIT("f"), .tool_id = SPAN_INIT("c"), .arguments = SPAN_INIT("}")),
+      EV(TOOL, .tool_done = true), END(STOP)},
+     4,
+     CU(ROLE) CU("{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"type\":\"function\",\"function\":{"
+                 "\"name\":\"f\",\"arguments\":\"{}\"}}]}")
+         FIN("tool_calls") ",\"usage\":null}\n\n" DONE},
     {"a truncated call is never released",
      false,
      {START, TEXT("x"),
