@@ -162,7 +162,7 @@ def run_e2e(build, logs, expression):
     if python.exists():
         status = run_logged(cmd, result.log, E2E_TIMEOUT_S, env, ROOT)
     else:
-        result.log.write_text("there is no .venv: run tools/deps.sh e2e\n")
+        result.log.write_text("there is no .venv: run tools/deps.sh test\n")
         status = 1
     result.seconds = time.monotonic() - began
     if report.exists():

@@ -1,8 +1,8 @@
 /* observe/latency.h - how long a model takes: a sketch of times, shared by all threads.
  *
  * Logarithmic buckets (8 per doubling, 1 ms to 20 min) of relaxed atomic counters: recording is one
- * add. Old samples fade: when the count passes 4,096 all counters are halved. Questions are answered
- * to within one bucket (9 %). */
+ * add. Old samples fade: when the count passes 4,096 all counters are halved. Questions are
+ * answered to within one bucket (9 %). */
 #ifndef FUSOR_OBSERVE_LATENCY_H
 #define FUSOR_OBSERVE_LATENCY_H
 

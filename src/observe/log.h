@@ -1,8 +1,8 @@
 /* observe/log.h - JSON lines, one event each, written whole; levels by $FUSOR_LOG.
  *
- * Thread safe: a line is built in a buffer of the caller's stack and written by one write(2). Secrets
- * cannot reach it (struct secret does not print), prompts and answers never do; control characters are
- * escaped. On a terminal, errors and warnings are short plain lines. */
+ * Thread safe: a line is built in a buffer of the caller's stack and written by one write(2).
+ * Secrets cannot reach it (struct secret does not print), prompts and answers never do; control
+ * characters are escaped. On a terminal, errors and warnings are short plain lines. */
 #ifndef FUSOR_OBSERVE_LOG_H
 #define FUSOR_OBSERVE_LOG_H
 

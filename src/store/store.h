@@ -1,11 +1,11 @@
 /* store/store.h - what is kept: ledger.db (money) and archive.db (everything else), SQLite in WAL.
  *
- * A thread of its own per file is the only one that touches it; callers post operations and get their
- * reply posted back to their loop. Operations that wait together share one commit (group commit).
- * ledger.db: synchronous FULL; after a failed write it refuses until restart. archive.db: synchronous
- * NORMAL; bounded queue, a slow or broken archive drops rows, counts them and never stops a call. A
- * lock file in the state directory keeps a second process out. PostgreSQL will stand behind the same
- * functions (docs/architecture.md). */
+ * A thread of its own per file is the only one that touches it; callers post operations and get
+ * their reply posted back to their loop. Operations that wait together share one commit (group
+ * commit). ledger.db: synchronous FULL; after a failed write it refuses until restart. archive.db:
+ * synchronous NORMAL; bounded queue, a slow or broken archive drops rows, counts them and never
+ * stops a call. A lock file in the state directory keeps a second process out. PostgreSQL will
+ * stand behind the same functions (docs/architecture.md). */
 #ifndef FUSOR_STORE_STORE_H
 #define FUSOR_STORE_STORE_H
 
@@ -15,12 +15,12 @@
 
 struct store;
 
-/* owned. Makes the directory (0700) and files (0600), takes the lock (ERR_CONFLICT with the holder's
- * pid when another process has it), brings both schemas to this version. dir "" keeps both in memory
- * and takes no lock. Blocking: call it before the loops run. */
+/* owned. Makes the directory (0700) and files (0600), takes the lock (ERR_CONFLICT with the
+ * holder's pid when another process has it), brings both schemas to this version. dir "" keeps both
+ * in memory and takes no lock. Blocking: call it before the loops run. */
 MUST_USE struct store *store_open(const char *dir, struct err *e);
-/* Writes all that is queued, closes, lets the lock go. Blocking. Replies still out are posted before
- * it returns: their loops must live on to run them. NULL is fine. */
+/* Writes all that is queued, closes, lets the lock go. Blocking. Replies still out are posted
+ * before it returns: their loops must live on to run them. NULL is fine. */
 void store_close(struct store *s);
 static inline void store_free(struct store *s)
 {
@@ -40,15 +40,15 @@ struct store_reply {
 
 /* One upstream call that has ended (or will never be known): a row of ledger.db, never updated. */
 struct store_call {
-    struct span id;          /* "call_..." unique */
+    struct span id;                    /* "call_..." unique */
     struct span request_id, fusion_id; /* fusion_id may be empty */
-    struct span role;        /* "call", "member", "judge" */
+    struct span role;                  /* "call", "member", "judge" */
     struct span provider, model, upstream_model, host, region;
-    int64_t time_ms;         /* start, unix */
+    int64_t time_ms; /* start, unix */
     int64_t input, cached, cache_write, output, reasoning;
-    int64_t cost_nusd;       /* -1 unknown: kept as NULL */
+    int64_t cost_nusd; /* -1 unknown: kept as NULL */
     bool estimated, uncertain;
-    struct span outcome;     /* "ok", "error class", "cancelled" */
+    struct span outcome;       /* "ok", "error class", "cancelled" */
     int64_t ttft_us, total_us; /* -1 */
 };
 /* Copies what it needs. reply may be NULL. False, and then no reply comes: ERR_NOMEM, or

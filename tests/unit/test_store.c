@@ -221,7 +221,6 @@ static void test_rows_survive(void **state)
     assert_int_equal(exec_in(in(p, "ledger.db"), "UPDATE call SET cost_nusd = 0"),
                      SQLITE_CONSTRAINT);
     assert_int_equal(exec_in(in(p, "ledger.db"), "DELETE FROM call"), SQLITE_CONSTRAINT);
-    store_close(NULL);
 }
 
 static void test_in_memory(void **state)
