@@ -67,7 +67,8 @@ MUST_USE bool fusion_plan_make(struct arena *a, const struct fusion_env *env,
 MUST_USE bool fusion_plan_write(const struct fusion_plan *p, struct buf *out, struct err *e);
 
 /* A recipe as a source. Plain storage of the caller; must outlive its calls. Starting a fusion whose
- * plan does not fit its cap fails with ERR_BUDGET (402). */
+ * plan does not fit its cap fails with ERR_BUDGET (402). CHAT_EV_MEMBER comes when the start options
+ * ask for progress, or the recipe or the request says stream_members. */
 struct fusion_source {
     struct chat_source source;
     const struct fusion_env *env;
