@@ -395,11 +395,13 @@ enum parse_status parse_next(struct parse *p, struct span *in, struct span *out_
         }
         if (p->done)
             return PARSE_END;
+        if (p->broken)
+            return fail(p, e);
         /* A message without body ends only when llhttp is asked once more, be it with no bytes. */
         if (in->n == 0 && !p->head_told)
             return PARSE_MORE;
-        if (!feed(p, in))
-            return fail(p, e);
+        /* What came before the fault is told before it, so that the split does not show. */
+        p->broken = !feed(p, in);
     }
 }
 

@@ -60,7 +60,7 @@ struct parse {
     size_t head_bytes;     /* eaten in the head, 1xx heads included */
     uint64_t body_bytes;   /* decoded */
     uint64_t frame_bytes;  /* eaten behind the head */
-    bool in_head, in_name, head_due, done, failed;
+    bool in_head, in_name, head_due, done, failed, broken;
     bool head_told;        /* paused behind the head: llhttp has yet to look whether a body follows */
     bool no_body;          /* response to HEAD */
     bool until_close;      /* response without length: ends with the connection */
