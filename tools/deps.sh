@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing for one of the Makefile's targets, and nothing else:
-#   tools/deps.sh build|unit|test|fuzz|lint|bench   packages by apt, pinned parts by pip and npm
+#   tools/deps.sh build|unit|test|fuzz|lint|bench   packages by apt, pinned sources by pip
 #   tools/deps.sh which clang|clang-format|...     the name of an LLVM program on this machine
+# (tests/e2e/run.sh fetches what the end-to-end tests need beside that.)
 # What is there already is never touched, so a second run takes milliseconds and needs no network.
 # Without root it prints the command that is needed and stops; it never calls sudo itself.
 set -euo pipefail
@@ -76,33 +77,6 @@ fetch_sources() {
         die 'could not fetch the pinned sources (deps/sources.txt); is there a network?'
 }
 
-# True when the stamp holds the hash of the file that the folder was made from.
-stamped() { # STAMP FILE
-    [[ -f $1 ]] && sha256_is "$2" "$(cat "$1")"
-}
-
-stamp() { # STAMP FILE
-    sha256sum "$2" | cut -d' ' -f1 >"$1"
-}
-
-# Python and Node parts of the end-to-end tests, both pinned by hash.
-fetch_e2e() {
-    local list=tests/e2e/requirements.txt lock=tests/e2e/package-lock.json
-    if [[ -f $list ]] && ! stamped .venv/.stamp "$list"; then
-        printf 'fusor: preparing .venv for the end-to-end tests\n'
-        [[ -x .venv/bin/python ]] || python3 -m venv .venv
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$list" ||
-            die "could not install $list into .venv"
-        stamp .venv/.stamp "$list"
-    fi
-    if [[ -f $lock ]] && ! stamped tests/e2e/node_modules/.stamp "$lock"; then
-        printf 'fusor: preparing the Node client for the end-to-end tests\n'
-        (cd tests/e2e && npm ci --silent --no-audit --no-fund --ignore-scripts) ||
-            die "npm could not install $lock"
-        stamp tests/e2e/node_modules/.stamp "$lock"
-    fi
-}
-
 # Debian's, unless the machine has its own.
 node_packages() {
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
@@ -137,7 +111,6 @@ test)
     # shellcheck disable=SC2046 # words on purpose
     apt_install "${build_packages[@]}" "${unit_packages[@]}" "${test_packages[@]}" $(node_packages)
     fetch_sources
-    fetch_e2e
     ;;
 fuzz)
     apt_install "${build_packages[@]}"

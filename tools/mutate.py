@@ -14,13 +14,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tools/mutations.txt"
 WORK = ROOT / "build-mutate"
 TREE = WORK / "tree"
 BUILD = WORK / "build"
-TEST_TIMEOUT_S = 120
+GREEN_TIMEOUT_S = 120
 
 
 class Mutation:
@@ -98,29 +99,34 @@ def build(test):
     return run(["ninja", "-C", str(BUILD), f"tests/unit/test_{test}"]) == 0
 
 
-def test_passes(test):
-    return run([str(BUILD / f"tests/unit/test_{test}")], timeout=TEST_TIMEOUT_S) == 0
+def test_passes(test, timeout):
+    return run([str(BUILD / f"tests/unit/test_{test}")], timeout=timeout) == 0
 
 
-def try_one(mutation):
+def try_one(mutation, timeout):
     before = mutation.apply()
     if before is None:
         return "ERROR: the line is not there exactly once"
     try:
         if not build(mutation.test):
             return "ERROR: does not compile"
-        return "SURVIVED" if test_passes(mutation.test) else "caught"
+        return "SURVIVED" if test_passes(mutation.test, timeout) else "caught"
     finally:
         (TREE / mutation.file).write_text(before)
 
 
 def green_before(tests):
-    """Unbroken, every test must pass, else its failing later means nothing."""
+    """Unbroken, every test must pass, else its failing later means nothing. Returns how long each
+    may take when broken: a mutation often makes a test wait for ever."""
+    timeouts = {}
     for test in tests:
         if not build(test):
             sys.exit(f"test_{test} does not build")
-        if not test_passes(test):
+        began = time.monotonic()
+        if not test_passes(test, GREEN_TIMEOUT_S):
             sys.exit(f"test_{test} fails without any mutation")
+        timeouts[test] = 5 + 5 * (time.monotonic() - began)
+    return timeouts
 
 
 def main():
@@ -129,10 +135,10 @@ def main():
     mutations = read_list(args.parse_args().only)
     os.environ.setdefault("UBSAN_OPTIONS", "halt_on_error=1")
     set_up()
-    green_before(sorted({m.test for m in mutations}))
+    timeouts = green_before(sorted({m.test for m in mutations}))
     bad = 0
     for mutation in mutations:
-        verdict = try_one(mutation)
+        verdict = try_one(mutation, timeouts[mutation.test])
         bad += verdict != "caught"
         where = f"{mutation.file} ({mutation.test})"
         print(f"{verdict:<9} {where:<50} {mutation.line[:70]}", flush=True)
