@@ -78,7 +78,8 @@ bool judge_call(struct fusion *f, struct slot *s,
     f->deadline_us = o.deadline_us = fusion_deadline(f);
     s->sink.on_event = on_event;
     s->call = chat_start(s->model->source, &s->req, &o, &s->sink, e);
-    if (!s->call)
+    s->begun = s->call != NULL;
+    if (!s->begun)
         return false;
     slot_show(s, true);
     return true;

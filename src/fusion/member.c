@@ -75,7 +75,8 @@ void slot_missing_usage(struct slot *s)
 {
     const struct price *p = &s->model->price;
     bool free = p->known && p->input == 0 && p->output == 0;
-    bool unsent = s->got.failed && (s->got.err.sent == SENT_NO || s->got.err.sent == SENT_REFUSED);
+    bool unsent = !s->begun || (s->got.failed && (s->got.err.sent == SENT_NO ||
+                                                  s->got.err.sent == SENT_REFUSED));
     if (s->got.has_usage)
         return;
     s->pub->usage = (struct chat_usage){.cost_nusd = free || unsent ? 0 : -1, .estimated = !unsent};
@@ -241,7 +242,8 @@ bool member_start(struct fusion *f, size_t i, struct err *e)
     if (!member_request(f, s, m, e))
         return false;
     s->call = chat_start(m->model->source, &s->req, &o, &s->sink, &failure);
-    if (s->call) {
+    s->begun = s->call != NULL;
+    if (s->begun) {
         f->live++;
         return true;
     }

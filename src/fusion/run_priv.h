@@ -44,6 +44,7 @@ struct slot {
     int64_t started_us;
     int64_t shown_us;         /* when progress last went out */
     bool dirty;               /* progress has not gone out yet */
+    bool begun;               /* start() gave a call */
     bool refused;             /* the answer is a refusal */
     char label[12];
 };
