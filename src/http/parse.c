@@ -361,6 +361,7 @@ static bool feed(struct parse *p, struct span *in)
         p->frame_bytes += n;
     *in = span_from(*in, n);
     if (frame_absurd(p)) {
+        p->done = false; /* even if its end has come in the same packet */
         bad(p, "the chunk framing is out of all proportion");
         return false;
     }
