@@ -1,12 +1,13 @@
-/* http/answer.c - see http/server.h, "the answer". Everything is written into the connection's one out
- * buffer; a chunk stays open until the buffer is sent, so that the writes of a turn become one chunk. */
+/* http/answer.c - see http/server.h, "the answer". Everything is written into the connection's one
+ * out buffer; a chunk stays open until the buffer is sent, so that the writes of a turn become one
+ * chunk. */
 #include <sys/uio.h>
 
 #include "http/server_priv.h"
 
 enum { DIRECT_BYTES = 16384 }; /* larger bodies are offered to the socket before they are copied */
 
-/* --- sending --------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 static void seal_chunk(struct conn *c)
 {
     if (!c->chunk_open)
@@ -64,8 +65,8 @@ bool conn_flush(struct conn *c)
     return true;
 }
 
-/* Offers what waits and the body behind it at once, without copying the body first. Adds what is left
- * of it. */
+/* Offers what waits and the body behind it at once, without copying the body first. Adds what is
+ * left of it. */
 static bool send_direct(struct conn *c, struct span body, struct err *e)
 {
     struct span s = buf_span(&c->out);
@@ -86,7 +87,7 @@ static bool send_direct(struct conn *c, struct span body, struct err *e)
     return n < s.n ? buf_add(&c->out, body, e) : buf_add(&c->out, span_from(body, n - s.n), e);
 }
 
-/* --- heads ----------------------------------------------------------------------------------------- */
+/* --- heads ------------------------------------------------------------------------------------ */
 static char *put(char *at, struct span s)
 {
     memcpy(at, s.p, s.n);
@@ -179,7 +180,7 @@ static bool put_head(struct http_exchange *x, int status, const struct http_head
     return true;
 }
 
-/* --- whole ----------------------------------------------------------------------------------------- */
+/* --- whole ------------------------------------------------------------------------------------ */
 static bool is_head(const struct http_exchange *x)
 {
     return x->head.method == HTTP_HEAD;
@@ -221,7 +222,7 @@ void answer_error(struct http_exchange *x, int status, struct span body)
         x->conn->doomed = true;
 }
 
-/* --- streamed -------------------------------------------------------------------------------------- */
+/* --- streamed --------------------------------------------------------------------------------- */
 void http_begin(struct http_exchange *x, int status, const struct http_header *h, size_t n_headers)
 {
     if (x->gone || x->begun)

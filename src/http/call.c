@@ -23,7 +23,7 @@ static int64_t now_of(const struct http_call *call)
     return loop_now_us(call->client->loop);
 }
 
-/* --- the request's bytes --------------------------------------------------------------------------- */
+/* --- the request's bytes ---------------------------------------------------------------------- */
 static bool is_clean(struct span s, bool spaces)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -77,7 +77,7 @@ static bool write_request(struct http_call *call, const struct http_call_spec *s
     return ok;
 }
 
-/* --- start and end of the struct -------------------------------------------------------------------- */
+/* --- start and end of the struct -------------------------------------------------------------- */
 static struct http_call *call_new(struct http_client *c)
 {
     struct list *n = list_pop(&c->free_calls);
@@ -163,7 +163,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
     return call;
 }
 
-/* --- begin ----------------------------------------------------------------------------------------- */
+/* --- begin ------------------------------------------------------------------------------------ */
 static void open_line(struct http_call *call)
 {
     struct line *ln = call->line;
@@ -223,7 +223,7 @@ void call_resolved(struct http_call *call, struct addresses *a, const struct err
     connect_next(call);
 }
 
-/* --- connect --------------------------------------------------------------------------------------- */
+/* --- connect ---------------------------------------------------------------------------------- */
 static int64_t connect_deadline(const struct http_call *call)
 {
     return call->timeouts.connect_us > 0 ? call->fresh_us + call->timeouts.connect_us : 0;
@@ -242,9 +242,8 @@ static void share_time(struct http_call *call, size_t left)
 {
     int64_t until = connect_deadline(call), now = now_of(call);
     int64_t share = until > 0 ? (until - now) / (int64_t)left : 0;
-    call->try_until_us = left > 1 && until > 0
-                             ? now + (share > TRY_NEXT_US ? share : TRY_NEXT_US)
-                             : 0;
+    call->try_until_us =
+        left > 1 && until > 0 ? now + (share > TRY_NEXT_US ? share : TRY_NEXT_US) : 0;
 }
 
 /* Tries the addresses from call->at on until one is under way. */
@@ -256,8 +255,8 @@ static void connect_next(struct http_call *call)
         size_t i = call->at++;
         struct sockaddr_storage a = as->a[i];
         set_port(&a, call->origin->port);
-        call->line = line_new(call->client, call->pool, (struct sockaddr *)&a, as->len[i],
-                              &call->last);
+        call->line =
+            line_new(call->client, call->pool, (struct sockaddr *)&a, as->len[i], &call->last);
         if (call->line == NULL)
             continue;
         call->line->call = call;
@@ -266,8 +265,8 @@ static void connect_next(struct http_call *call)
         return;
     }
     struct err e = call->last;
-    err_prefix(&e, "%s", call->origin->host[0] != '\0' ? call->origin->authority
-                                                      : call->origin->unix_path);
+    err_prefix(&e, "%s",
+               call->origin->host[0] != '\0' ? call->origin->authority : call->origin->unix_path);
     call_fail(call, &e);
 }
 
@@ -329,7 +328,7 @@ void call_connecting(struct http_call *call)
     shake_hands(call);
 }
 
-/* --- answer ---------------------------------------------------------------------------------------- */
+/* --- answer ----------------------------------------------------------------------------------- */
 void call_on_head(struct http_call *call)
 {
     struct head *h = &call->line->head;
@@ -361,7 +360,7 @@ void call_on_body(struct http_call *call, struct span bytes)
         call->ops->on_body(call->owner, bytes);
 }
 
-/* --- end ------------------------------------------------------------------------------------------- */
+/* --- end -------------------------------------------------------------------------------------- */
 void call_on_end(struct http_call *call)
 {
     call_to(call, CALL_OVER);
@@ -413,7 +412,7 @@ void http_call_cancel(struct http_call *call)
     call_free(call);
 }
 
-/* --- pause ----------------------------------------------------------------------------------------- */
+/* --- pause ------------------------------------------------------------------------------------ */
 void http_call_pause(struct http_call *call)
 {
     if (call->paused || call->state == CALL_OVER)
@@ -440,7 +439,7 @@ const struct http_call_times *http_call_times_of(const struct http_call *call)
     return &call->times;
 }
 
-/* --- timers ---------------------------------------------------------------------------------------- */
+/* --- timers ----------------------------------------------------------------------------------- */
 static void sooner(int64_t *at, const char **what, int64_t other, const char *other_what)
 {
     if (other > 0 && (*at == 0 || other < *at)) {
@@ -468,8 +467,8 @@ static int64_t next_deadline(const struct http_call *call, const char **what)
     return at;
 }
 
-/* The timer moves only when it would ring too late: deadlines mostly move back, and a ring that comes
- * too early just sets it again. */
+/* The timer moves only when it would ring too late: deadlines mostly move back, and a ring that
+ * comes too early just sets it again. */
 void call_arm(struct http_call *call)
 {
     const char *what;

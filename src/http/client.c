@@ -46,7 +46,7 @@ void http_client_free(struct http_client *c)
     mem_free(c);
 }
 
-/* --- pools ----------------------------------------------------------------------------------------- */
+/* --- pools ------------------------------------------------------------------------------------ */
 /* Equal hashes are not enough to send somebody's key there. */
 static bool same_origin(const struct http_origin *a, const struct http_origin *b)
 {

@@ -1,5 +1,5 @@
-/* http/client_priv.h - the client's insides, shared by client.c (pool), resolve.c (names), call.c (a
- * call's life) and line.c (a connection's bytes). */
+/* http/client_priv.h - the client's insides, shared by client.c (pool), resolve.c (names), call.c
+ * (a call's life) and line.c (a connection's bytes). */
 #ifndef FUSOR_HTTP_CLIENT_PRIV_H
 #define FUSOR_HTTP_CLIENT_PRIV_H
 
@@ -12,7 +12,7 @@
 #include "http/sock.h"
 
 enum {
-    ADDRESSES = 8,             /* of one name that are tried */
+    ADDRESSES = 8, /* of one name that are tried */
     DNS_KEEP_US = 30000000,
     CLIENT_READ_BYTES = 65536,
     KEEP_CALLS = 64,           /* call structs kept for reuse */
@@ -30,21 +30,21 @@ struct addresses {
 };
 
 struct pool {
-    struct list node;         /* in client->pools */
-    struct list idle;         /* of lines; the last is the freshest */
+    struct list node; /* in client->pools */
+    struct list idle; /* of lines; the last is the freshest */
     size_t n_idle, n_lines;
     struct http_origin origin;
-    struct tls *tls;          /* a reference: its address is part of the key */
+    struct tls *tls; /* a reference: its address is part of the key */
 };
 
 struct http_client {
     struct loop *loop;
     struct list pools, names, free_calls, calls;
-    struct list idle;         /* all idle lines, oldest first */
+    struct list idle; /* all idle lines, oldest first */
     size_t n_free_calls, max_idle;
     int64_t idle_us;
     struct loop_timer sweep;
-    char *rbuf;               /* CLIENT_READ_BYTES, lent to one line at a time */
+    char *rbuf; /* CLIENT_READ_BYTES, lent to one line at a time */
 };
 
 /* A connection. */
@@ -52,16 +52,16 @@ struct line {
     struct sock sock;
     struct http_client *client;
     struct pool *pool;
-    struct http_call *call;   /* NULL: idle in the pool */
+    struct http_call *call; /* NULL: idle in the pool */
     struct list pool_node, idle_node;
     int64_t idle_since_us;
     struct parse parse;
     struct head head;
-    struct buf left;          /* read but not told yet: the call was paused */
-    bool send_broken;         /* the request cannot be sent to its end; an answer may still come */
-    bool used;                /* has carried a call before */
-    bool blocked;             /* the socket takes no more for now */
-    bool eof;                 /* the peer has ended, told once `left` is used up */
+    struct buf left;  /* read but not told yet: the call was paused */
+    bool send_broken; /* the request cannot be sent to its end; an answer may still come */
+    bool used;        /* has carried a call before */
+    bool blocked;     /* the socket takes no more for now */
+    bool eof;         /* the peer has ended, told once `left` is used up */
 };
 
 enum call_state {
@@ -75,8 +75,8 @@ enum call_state {
 
 struct http_call {
     struct http_client *client;
-    struct list node;         /* in client->calls or ->free_calls */
-    struct list waiter;       /* in a name's waiters */
+    struct list node;   /* in client->calls or ->free_calls */
+    struct list waiter; /* in a name's waiters */
     enum call_state state;
     const struct http_call_ops *ops;
     void *owner;
@@ -86,25 +86,25 @@ struct http_call {
     struct line *line;
     struct addresses *addresses;
     size_t at;
-    struct buf request;       /* the head, or head and small body */
-    struct span body;         /* what is not in request; borrowed */
-    size_t sent;              /* bytes of request and body */
-    size_t received;          /* decoded body bytes */
+    struct buf request; /* the head, or head and small body */
+    struct span body;   /* what is not in request; borrowed */
+    size_t sent;        /* bytes of request and body */
+    size_t received;    /* decoded body bytes */
     struct http_timeouts timeouts;
     size_t max_body;
     struct http_call_times times;
-    struct loop_timer timer;  /* lazily: armed at or before the deadline */
+    struct loop_timer timer; /* lazily: armed at or before the deadline */
     struct loop_task task;
-    int64_t fresh_us;         /* when a new connection was asked for */
-    int64_t try_until_us;     /* this address's share of the connect time */
-    int64_t read_us;          /* last read, or when reading went on */
-    int64_t send_us;          /* when sending began, moved on by pauses */
-    int64_t paused_us;        /* when pause began */
-    struct err last;          /* why the previous address failed */
+    int64_t fresh_us;     /* when a new connection was asked for */
+    int64_t try_until_us; /* this address's share of the connect time */
+    int64_t read_us;      /* last read, or when reading went on */
+    int64_t send_us;      /* when sending began, moved on by pauses */
+    int64_t paused_us;    /* when pause began */
+    struct err last;      /* why the previous address failed */
     bool no_body, paused, retried;
 };
 
-/* --- client.c -------------------------------------------------------------------------------------- */
+/* --- client.c --------------------------------------------------------------------------------- */
 MUST_USE struct pool *pool_of(struct http_client *c, const struct http_origin *o, struct tls *tls);
 /* The freshest idle line, or NULL. */
 struct line *pool_take(struct pool *p);
@@ -113,16 +113,16 @@ void pool_put(struct line *ln);
 /* Closes; call and pool are detached. */
 void line_close(struct line *ln);
 
-/* --- resolve.c ------------------------------------------------------------------------------------- */
+/* --- resolve.c -------------------------------------------------------------------------------- */
 struct addresses *addresses_ref(struct addresses *a);
 void addresses_free(struct addresses *a);
-/* Sets call->addresses at once (true), or puts the call among the waiters of a name: call_resolved()
- * is called later. False with *e set when neither. */
+/* Sets call->addresses at once (true), or puts the call among the waiters of a name:
+ * call_resolved() is called later. False with *e set when neither. */
 enum resolve { RESOLVED, RESOLVING, RESOLVE_FAILED };
 MUST_USE enum resolve resolve(struct http_call *call, struct err *e);
 void resolve_drop(struct http_client *c);
 
-/* --- line.c ---------------------------------------------------------------------------------------- */
+/* --- line.c ----------------------------------------------------------------------------------- */
 /* owned by the pool from now on; connecting to that address. NULL: *e set. */
 MUST_USE struct line *line_new(struct http_client *c, struct pool *p, const struct sockaddr *a,
                                socklen_t len, struct err *e);
@@ -135,7 +135,7 @@ void line_resume(struct line *ln);
 /* Sets interest from state. Ends every event. */
 void line_update(struct line *ln);
 
-/* --- call.c ---------------------------------------------------------------------------------------- */
+/* --- call.c ----------------------------------------------------------------------------------- */
 void call_resolved(struct http_call *call, struct addresses *a, const struct err *why);
 /* The socket's news while CALL_CONNECT or CALL_TLS. */
 void call_connecting(struct http_call *call);

@@ -15,7 +15,7 @@ static void on_timer(struct loop_timer *t);
 static void on_task(struct loop_task *t);
 static void settle(struct conn *c);
 
-/* --- accept ---------------------------------------------------------------------------------------- */
+/* --- accept ----------------------------------------------------------------------------------- */
 static void on_closed(struct sock *s)
 {
     mem_free(CONTAINER_OF(s, struct conn, sock));
@@ -54,7 +54,7 @@ void conn_new(struct http_server *s, const struct listener *l, int fd)
     settle(c);
 }
 
-/* --- the end --------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 void conn_close(struct conn *c)
 {
     if (c->state == CONN_CLOSED)
@@ -82,7 +82,7 @@ void conn_lost(struct conn *c)
     exchange_free(s, x);
 }
 
-/* --- reading --------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 static bool wants_read(const struct conn *c)
 {
     if (c->fin)
@@ -143,7 +143,7 @@ static bool begin_request(struct conn *c)
     return true;
 }
 
-/* No request can be made of what came: the handler words the error, the server sends it and closes. */
+/* No request can be made of what came: the handler words the error, the server sends it. */
 static void refuse(struct conn *c, const struct err *why)
 {
     struct http_exchange *x = c->x;
@@ -264,6 +264,21 @@ static void parse_all(struct conn *c, struct span *in)
     }
 }
 
+/* Bytes that came while a request was being answered. */
+static void parse_kept(struct conn *c)
+{
+    if (c->kept.n == 0 || c->state != CONN_IDLE)
+        return;
+    struct span in = buf_span(&c->kept);
+    size_t before = in.n;
+    parse_all(c, &in);
+    if (c->state == CONN_CLOSED)
+        return;
+    buf_eat(&c->kept, before - in.n);
+    if (c->kept.n == 0)
+        buf_done(&c->kept);
+}
+
 static void feed(struct conn *c, struct span in)
 {
     struct err e;
@@ -281,6 +296,7 @@ static void feed(struct conn *c, struct span in)
 
 static void read_some(struct conn *c)
 {
+    parse_kept(c); /* older than what is about to be read */
     for (int i = 0; i < LIMIT_READS_PER_TURN && wants_read(c); i++) {
         size_t cap = c->state == CONN_WAIT ? LIMIT_PIPELINE_BYTES - c->kept.n : READ_BYTES;
         size_t n = 0;
@@ -319,7 +335,7 @@ static void on_event(struct sock *s, int events)
     settle(c);
 }
 
-/* --- settling -------------------------------------------------------------------------------------- */
+/* --- settling --------------------------------------------------------------------------------- */
 void conn_finish(struct http_exchange *x)
 {
     struct conn *c = x->conn;
@@ -359,23 +375,10 @@ static void on_task(struct loop_task *t)
     struct conn *c = CONTAINER_OF(t, struct conn, task);
     c->busy = true;
     /* Draining: a request that has already arrived is answered, not cut off. */
-    if (c->server->draining && c->state == CONN_IDLE && c->kept.n == 0)
+    bool last_look = c->server->draining && c->state == CONN_IDLE && c->kept.n == 0;
+    if (last_look || sock_pending(&c->sock))
         read_some(c);
     settle(c);
-}
-
-static void parse_kept(struct conn *c)
-{
-    if (c->kept.n == 0 || c->state != CONN_IDLE)
-        return;
-    struct span in = buf_span(&c->kept);
-    size_t before = in.n;
-    parse_all(c, &in);
-    if (c->state == CONN_CLOSED)
-        return;
-    buf_eat(&c->kept, before - in.n);
-    if (c->kept.n == 0)
-        buf_done(&c->kept);
 }
 
 static void tell_drained(struct conn *c)
@@ -420,7 +423,7 @@ static int64_t deadline(const struct conn *c)
     int64_t at = 0;
     switch (c->state) {
     case CONN_IDLE:
-        /* A drained server waits for the first request of what it has accepted last, not for ever. */
+        /* A draining server waits for first requests, but not for ever. */
         at = after(c->since_us, c->server->draining ? cfg->head_timeout_us : cfg->idle_timeout_us);
         break;
     case CONN_HEAD:
@@ -453,6 +456,8 @@ static void update(struct conn *c)
     if (c->blocked && c->out.n > 0)
         want |= SOCK_WRITE;
     sock_watch(&c->sock, want);
+    if ((want & SOCK_READ) && sock_pending(&c->sock))
+        loop_defer(c->server->loop, &c->task);
     /* The timer moves only when it would ring too late: mostly deadlines move back, and a ring that
      * comes too early just sets it again. */
     int64_t at = deadline(c);
@@ -495,7 +500,7 @@ void conn_drain(struct conn *c)
         loop_defer(c->server->loop, &c->task);
 }
 
-/* --- timers ---------------------------------------------------------------------------------------- */
+/* --- timers ----------------------------------------------------------------------------------- */
 static void on_timer(struct loop_timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);

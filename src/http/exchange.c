@@ -74,7 +74,8 @@ void exchange_set_target(struct http_exchange *x)
     x->query = span_from(t, q + 1);
 }
 
-/* Grows to what content-length promises, but a megabyte at first: a promise costs the client nothing. */
+/* Grows to what content-length promises, but a megabyte at first: a promise costs the client
+ * nothing. */
 static size_t next_cap(const struct http_exchange *x, size_t need)
 {
     size_t cap = x->body_cap > 0 ? x->body_cap * 2 : KIB(4);
@@ -102,7 +103,7 @@ bool exchange_add_body(struct http_exchange *x, struct span bytes, struct err *e
     return true;
 }
 
-/* --- getters --------------------------------------------------------------------------------------- */
+/* --- getters ---------------------------------------------------------------------------------- */
 enum http_method http_method_of(const struct http_exchange *x)
 {
     switch ((llhttp_method_t)x->head.method) {

@@ -16,7 +16,7 @@ static void on_closed(struct sock *s)
     mem_free(ln);
 }
 
-/* --- opening --------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 static int connect_failed(int fd, int sys, struct err *e)
 {
     if (fd >= 0)
@@ -71,7 +71,7 @@ void line_begin(struct line *ln)
     ln->send_broken = ln->blocked = ln->eof = false;
 }
 
-/* --- the request ----------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------ */
 static size_t request_bytes(const struct http_call *call)
 {
     return call->request.n + call->body.n;
@@ -112,7 +112,7 @@ void line_send(struct line *ln)
         call->times.sent_us = loop_now_us(ln->client->loop);
 }
 
-/* --- the answer ------------------------------------------------------------------------------------ */
+/* --- the answer ------------------------------------------------------------------------------- */
 /* May the line carry another call? Only when nothing about its framing is in doubt. */
 static bool reusable(const struct line *ln, struct span rest)
 {
@@ -160,8 +160,9 @@ static struct span tell(struct line *ln, struct span in)
     return in;
 }
 
-/* The parser holds a recorded piece across a pause: it points into the read buffer, which others use
- * next. tell() never leaves one, because a pause is looked at only after the piece was handed out. */
+/* The parser holds a recorded piece across a pause: it points into the read buffer, which others
+ * use next. tell() never leaves one, because a pause is looked at only after the piece was handed
+ * out. */
 static void keep_rest(struct line *ln, struct span rest)
 {
     struct err e;
@@ -181,6 +182,8 @@ static void on_eof(struct line *ln)
 
 static void read_some(struct line *ln)
 {
+    if (ln->left.n > 0)
+        return; /* older bytes wait for line_resume() */
     for (int i = 0; i < LIMIT_READS_PER_TURN && ln->call != NULL && !ln->call->paused; i++) {
         struct http_call *call = ln->call;
         size_t n = 0;
@@ -222,7 +225,7 @@ void line_resume(struct line *ln)
     line_update(ln);
 }
 
-/* --- events ---------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 static void on_event(struct sock *s, int events)
 {
     struct line *ln = CONTAINER_OF(s, struct line, sock);

@@ -1,4 +1,4 @@
-/* http/listen.c - see http/server.h: opening listening sockets, and naming who holds a taken port. */
+/* http/listen.c - see http/server.h: listening sockets, and naming who holds a taken port. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 enum { BACKLOG = 1024 };
 
-/* --- who holds a port: /proc/net/tcp gives the socket's inode, /proc/PID/fd its owner ----------------- */
+/* --- who holds a port: /proc/net/tcp gives the socket's inode, /proc/PID/fd its owner --------- */
 /* The inode of the listening socket on that port in one of the tables, 0: none. */
 static unsigned long find_inode(const char *table, int port)
 {
@@ -27,8 +27,9 @@ static unsigned long find_inode(const char *table, int port)
         unsigned local_port, state;
         unsigned long inode;
         /* "  0: 0100007F:20E4 00000000:0000 0A tx:rx tr:when retrnsmt uid timeout inode ..." */
-        int n = sscanf(line, " %*u: %*32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu",
-                       &local_port, &state, &inode);
+        int n =
+            sscanf(line, " %*u: %*32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu",
+                   &local_port, &state, &inode);
         if (n == 3 && state == 0x0A && local_port == (unsigned)port)
             found = inode;
     }
@@ -77,7 +78,7 @@ static void name_holder(int port, char *out, size_t cap)
         closedir(dir);
 }
 
-/* --- TCP ------------------------------------------------------------------------------------------- */
+/* --- TCP -------------------------------------------------------------------------------------- */
 static bool parse_address(const char *address, int port, struct sockaddr_storage *out,
                           socklen_t *out_n)
 {
@@ -137,7 +138,7 @@ int http_listen_tcp(const char *address, int port, int *out_port, struct err *e)
     return fd;
 }
 
-/* --- Unix ------------------------------------------------------------------------------------------ */
+/* --- Unix ------------------------------------------------------------------------------------- */
 /* A socket file that nobody accepts on is left over from a process that died. */
 static bool is_live(const struct sockaddr_un *a)
 {
@@ -176,7 +177,8 @@ int http_listen_unix(const char *path, struct err *e)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return unix_failed(-1, errno, path, e);
-    /* bind() takes the mode from the descriptor (Linux): never open to others, not even for a moment */
+    /* bind() takes the mode from the descriptor (Linux): never open to others, not even for a
+     * moment */
     fchmod(fd, 0600);
     if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || chmod(path, 0600) != 0 ||
         listen(fd, BACKLOG) != 0)

@@ -3,7 +3,8 @@
 
 static bool bad_url(struct err *e, struct span url, const char *why)
 {
-    return err_set(e, ERR_CONFIG, "the URL '%.*s' %s", (int)(url.n < 200 ? url.n : 200), url.p, why);
+    return err_set(e, ERR_CONFIG, "the URL '%.*s' %s", (int)(url.n < 200 ? url.n : 200), url.p,
+                   why);
 }
 
 static bool copy(char *to, size_t cap, struct span s)

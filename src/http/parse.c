@@ -1,4 +1,5 @@
-/* http/parse.c - see http/parse.h. Callbacks from llhttp come first, then the guards, then the pull. */
+/* http/parse.c - see http/parse.h. Callbacks from llhttp come first, then the guards, then the
+ * pull. */
 #include "http/parse.h"
 
 #include "base/mem.h"
@@ -62,7 +63,7 @@ struct span head_method(const struct head *h)
     return span_of(llhttp_method_name((llhttp_method_t)h->method));
 }
 
-/* --- callbacks: record, refuse by returning HPE_USER, never decide --------------------------------- */
+/* --- callbacks: record, refuse by returning HPE_USER, never decide ---------------------------- */
 static struct parse *of(llhttp_t *ll)
 {
     return CONTAINER_OF(ll, struct parse, ll);
@@ -178,7 +179,7 @@ static int on_message_complete(llhttp_t *ll)
     return HPE_PAUSED; /* a pipelined next message waits unparsed */
 }
 
-/* --- the guards ------------------------------------------------------------------------------------ */
+/* --- the guards ------------------------------------------------------------------------------- */
 static bool is_authority_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -207,7 +208,7 @@ static int guard_target(struct parse *p, struct span host)
         return p->ll.method == HTTP_OPTIONS ? 0 : bad(p, "target * is for OPTIONS only");
     size_t scheme = span_eq_nocase(span_upto(t, 7), SPAN("http://"))    ? 7
                     : span_eq_nocase(span_upto(t, 8), SPAN("https://")) ? 8
-                                                                       : 0;
+                                                                        : 0;
     if (scheme == 0)
         return bad(p, "the request target is not valid");
     struct span authority = span_from(t, scheme);
@@ -307,7 +308,7 @@ static const llhttp_settings_t settings = {
     .on_message_complete = on_message_complete,
 };
 
-/* --- the pull -------------------------------------------------------------------------------------- */
+/* --- the pull --------------------------------------------------------------------------------- */
 void parse_init(struct parse *p, enum parse_kind kind, bool no_body, struct head *h)
 {
     memset(p, 0, sizeof *p);

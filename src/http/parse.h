@@ -1,8 +1,9 @@
 /* http/parse.h - HTTP/1.1 messages out of bytes, both directions; private to http/ (and its tests).
  *
  * Lives here: llhttp in its strict mode, the five guards around it, the limits that llhttp does not
- * have. Not here: sockets, timers, what to do with a message. Pulled: llhttp's callbacks only record,
- * logic runs after parse_next() has returned. Sources: RFC 9110, 9112; docs/architecture.md, "HTTP". */
+ * have. Not here: sockets, timers, what to do with a message. Pulled: llhttp's callbacks only
+ * record, logic runs after parse_next() has returned. Sources: RFC 9110, 9112;
+ * docs/architecture.md, "HTTP". */
 #ifndef FUSOR_HTTP_PARSE_H
 #define FUSOR_HTTP_PARSE_H
 
@@ -13,8 +14,8 @@
 #include "base/span.h"
 #include "http/server.h" /* struct http_header */
 
-/* A head as it was received. Names are lower-cased. Offsets into mem fit 16 bits because a whole head
- * is at most LIMIT_HEAD_BYTES. The storage is reused from message to message. */
+/* A head as it was received. Names are lower-cased. Offsets into mem fit 16 bits because a whole
+ * head is at most LIMIT_HEAD_BYTES. The storage is reused from message to message. */
 struct head {
     char *mem;
     uint32_t n, cap;
@@ -22,15 +23,15 @@ struct head {
         uint16_t name, name_n, value, value_n;
     } fields[LIMIT_HEAD_FIELDS];
     uint16_t n_fields;
-    uint16_t target_n;  /* requests: the target is mem[0..target_n) */
-    uint16_t status;    /* responses */
-    uint8_t method;     /* requests: llhttp's number */
-    bool http10;        /* version 1.0, else 1.1 */
-    bool keep_alive;    /* the message asks for (or its version implies) a lasting connection */
+    uint16_t target_n; /* requests: the target is mem[0..target_n) */
+    uint16_t status;   /* responses */
+    uint8_t method;    /* requests: llhttp's number */
+    bool http10;       /* version 1.0, else 1.1 */
+    bool keep_alive;   /* the message asks for (or its version implies) a lasting connection */
     bool chunked;
     bool has_length;
-    bool expects;       /* requests: a field "expect" is there */
-    uint64_t length;    /* content-length, if has_length */
+    bool expects;    /* requests: a field "expect" is there */
+    uint64_t length; /* content-length, if has_length */
 };
 
 void head_init(struct head *h);
@@ -56,16 +57,16 @@ struct parse {
     llhttp_t ll;
     enum parse_kind kind;
     struct head *head;
-    struct span body;      /* recorded by the callback, not yet handed out */
-    size_t head_bytes;     /* eaten in the head, 1xx heads included */
-    uint64_t body_bytes;   /* decoded */
-    uint64_t frame_bytes;  /* eaten behind the head */
+    struct span body;     /* recorded by the callback, not yet handed out */
+    size_t head_bytes;    /* eaten in the head, 1xx heads included */
+    uint64_t body_bytes;  /* decoded */
+    uint64_t frame_bytes; /* eaten behind the head */
     bool in_head, in_name, head_due, done, failed, broken;
-    bool head_told;        /* paused behind the head: llhttp has yet to look whether a body follows */
-    bool no_body;          /* response to HEAD */
-    bool until_close;      /* response without length: ends with the connection */
-    bool skip_interim;     /* a 1xx head was read: start over */
-    enum err_class cls;    /* what a guard found, ERR_NONE: nothing */
+    bool head_told;     /* paused behind the head: llhttp has yet to look whether a body follows */
+    bool no_body;       /* response to HEAD */
+    bool until_close;   /* response without length: ends with the connection */
+    bool skip_interim;  /* a 1xx head was read: start over */
+    enum err_class cls; /* what a guard found, ERR_NONE: nothing */
     int status;
     const char *why;
 };

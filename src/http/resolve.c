@@ -1,5 +1,5 @@
-/* http/resolve.c - host names to addresses, off the loop's thread, kept for 30 s. Calls for the same
- * name wait for one look-up. */
+/* http/resolve.c - host names to addresses, off the loop's thread, kept for 30 s. Calls for the
+ * same name wait for one look-up. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <sys/un.h>
@@ -18,7 +18,7 @@ struct name {
     char host[256];
 };
 
-/* --- addresses ------------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------- */
 struct addresses *addresses_ref(struct addresses *a)
 {
     a->refs++;
@@ -64,7 +64,7 @@ static bool is_direct(const struct http_origin *o, struct sockaddr_storage *out,
     return inet_pton(AF_INET6, o->host, &v6->sin6_addr) == 1;
 }
 
-/* --- names ----------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 static void name_free(struct name *n)
 {
     list_remove(&n->node);
@@ -140,8 +140,8 @@ static struct name *name_get(struct http_client *c, const char *host, struct err
 
 static bool look_up(struct name *n, struct err *e)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_ADDRCONFIG};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     n->req.data = n;
     int rc = uv_getaddrinfo(loop_uv(n->client->loop), &n->req, on_answer, n->host, NULL, &hints);
     if (rc != 0)

@@ -11,7 +11,7 @@
 
 enum { ACCEPTS_PER_TURN = 16, ACCEPT_RETRY_US = 100000 };
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 static void on_idle_task(struct loop_task *t)
 {
     struct http_server *s = CONTAINER_OF(t, struct http_server, idle_task);
@@ -96,7 +96,7 @@ struct span server_date(struct http_server *s)
     return span_of(s->date);
 }
 
-/* --- accepting ------------------------------------------------------------------------------------- */
+/* --- accepting -------------------------------------------------------------------------------- */
 static void turn_away(const struct listener *l, int fd)
 {
     static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n"
@@ -182,7 +182,7 @@ void http_server_set_tls(struct http_server *s, struct tls *tls)
     }
 }
 
-/* --- drain ----------------------------------------------------------------------------------------- */
+/* --- drain ------------------------------------------------------------------------------------ */
 void server_conn_gone(struct http_server *s)
 {
     s->n_conns--;

@@ -2,8 +2,9 @@
  *
  * Lives here: listening, keep-alive, pipelining (one request at a time, the next waits unparsed),
  * chunked bodies both ways, Expect: 100-continue, TLS, head and body limits, slow-client timers,
- * back-pressure, drain, and noticing that the client has left. Not here: routes, methods, auth, JSON
- * (api/). Parser: llhttp with the five guards (docs/architecture.md, "HTTP"). Sources: RFC 9110, 9112.
+ * back-pressure, drain, and noticing that the client has left. Not here: routes, methods, auth,
+ * JSON (api/). Parser: llhttp with the five guards (docs/architecture.md, "HTTP"). Sources: RFC
+ * 9110, 9112.
  *
  * All of a server's objects belong to its loop's thread. Handlers are called from the loop, never
  * from inside a function of this page; an exchange stays valid until on_close or until its handler
@@ -27,18 +28,28 @@ struct http_header {
     struct span name, value;
 };
 
-enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_PUT,
-                   HTTP_METHOD_DELETE, HTTP_METHOD_PATCH, HTTP_METHOD_OPTIONS, HTTP_METHOD_OTHER };
+enum http_method {
+    HTTP_METHOD_GET,
+    HTTP_METHOD_HEAD,
+    HTTP_METHOD_POST,
+    HTTP_METHOD_PUT,
+    HTTP_METHOD_DELETE,
+    HTTP_METHOD_PATCH,
+    HTTP_METHOD_OPTIONS,
+    HTTP_METHOD_OTHER
+};
 
 struct http_handler {
-    /* The head is whole, no body byte was read. Returns how large a body may be (bytes); the handler
-     * may also answer now (http_reply): then the body is skipped or the connection closed. */
+    /* The head is whole, no body byte was read. Returns how large a body may be (bytes); the
+     * handler may also answer now (http_reply): the body is skipped or the connection closed. */
     size_t (*on_head)(void *app, struct http_exchange *x);
     /* Head and body are whole: answer now or later. */
     void (*on_request)(void *app, struct http_exchange *x);
     /* The client's bytes were broken or too large before a request could be made of them: fill
      * `body` (already initialised) with an error body in the right dialect; the server adds the
-     * head (content-type application/json, connection: close). x may have no path. */
+     * head (content-type application/json, connection: close). x may have no path. e->status is
+     * 400, 408 (head or body too slow), 413, 414, 417 or 431. When the handler has already called
+     * http_watch(), its on_close follows. */
     void (*on_bad_request)(void *app, struct http_exchange *x, const struct err *e,
                            struct buf *body);
 };
@@ -53,11 +64,12 @@ struct http_server_config {
 };
 
 /* owned. The handler's callbacks get `app`. */
-MUST_USE struct http_server *http_server_new(struct loop *l, const struct http_handler *h, void *app,
-                                             const struct http_server_config *c, struct err *e);
+MUST_USE struct http_server *http_server_new(struct loop *l, const struct http_handler *h,
+                                             void *app, const struct http_server_config *c,
+                                             struct err *e);
 /* Accepts on an open listening socket (shared by all workers, borrowed; stays open). tls may be
- * NULL; the reference is taken. local: the 0600 Unix socket (http_is_local() is true on its exchanges).
- * May be called several times. */
+ * NULL; the reference is taken. local: the 0600 Unix socket (http_is_local() is true on its
+ * exchanges). May be called several times. */
 MUST_USE bool http_server_listen(struct http_server *s, int fd, struct tls *tls, bool local,
                                  struct err *e);
 /* For new connections from now on; NULL keeps plain sockets plain. */
@@ -65,7 +77,7 @@ void http_server_set_tls(struct http_server *s, struct tls *tls);
 /* Accepts what is queued, stops listening, ends keep-alive (connection: close on each answer);
  * on_idle runs once when no connection is left. */
 void http_server_drain(struct http_server *s, void (*on_idle)(void *arg), void *arg);
-/* Closes all at once (each open exchange gets its on_close) and frees. */
+/* Closes all at once (each open exchange gets its on_close) and frees. Not from a callback. */
 void http_server_free(struct http_server *s);
 size_t http_server_connections(const struct http_server *s);
 
@@ -73,29 +85,31 @@ size_t http_server_connections(const struct http_server *s);
  * "::1"; port 0 picks one (*out_port). An address in use: ERR_CONFIG naming the holder's pid and
  * program when /proc tells. -1 on failure. */
 MUST_USE int http_listen_tcp(const char *address, int port, int *out_port, struct err *e);
-/* The same for a Unix socket, mode 0600; a stale socket file is replaced, a live one is ERR_CONFIG. */
+/* The same for a Unix socket, mode 0600; a stale socket file is replaced, a live one is ERR_CONFIG.
+ */
 MUST_USE int http_listen_unix(const char *path, struct err *e);
 
-/* --- the request --------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------ */
 enum http_method http_method_of(const struct http_exchange *x);
 struct span http_method_name(const struct http_exchange *x);
 struct span http_path(const struct http_exchange *x);  /* percent-encoded as sent, without query */
 struct span http_query(const struct http_exchange *x); /* after '?', may be empty */
 /* First field of that name (lower case); p NULL when absent. */
 struct span http_header_of(const struct http_exchange *x, const char *lower_name);
+/* Names are lower-cased. */
 size_t http_header_count(const struct http_exchange *x);
 struct http_header http_header_at(const struct http_exchange *x, size_t i);
-struct span http_body(const struct http_exchange *x); /* whole; good while x lives */
-struct arena *http_arena(struct http_exchange *x);    /* freed with x */
-bool http_is_local(const struct http_exchange *x);    /* came over the Unix socket */
+struct span http_body(const struct http_exchange *x);   /* whole; good while x lives */
+struct arena *http_arena(struct http_exchange *x);      /* freed with x; never NULL */
+bool http_is_local(const struct http_exchange *x);      /* came over the Unix socket */
 int64_t http_started_us(const struct http_exchange *x); /* loop time of the head's last byte */
 
-/* --- the answer ---------------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------------------- */
 /* The handler's own pointer, and what is told when the client leaves or the answer cannot be sent:
- * on_close runs at most once, from the loop, only while the answer has not been ended; after it x is
- * gone. on_drain: unsent bytes fell below LIMIT_OUT_LOW_BYTES after http_write() said "full". */
-void http_watch(struct http_exchange *x, void *owner,
-                void (*on_close)(void *owner), void (*on_drain)(void *owner));
+ * on_close runs at most once, from the loop, only while the answer has not been ended; after it x
+ * is gone. on_drain: unsent bytes fell below LIMIT_OUT_LOW_BYTES after http_write() said "full". */
+void http_watch(struct http_exchange *x, void *owner, void (*on_close)(void *owner),
+                void (*on_drain)(void *owner));
 /* A whole answer: content-length is added; x is gone when this returns. Out of memory closes the
  * connection. HEAD gets no body. */
 void http_reply(struct http_exchange *x, int status, const struct http_header *h, size_t n_headers,

@@ -11,14 +11,14 @@
 #include "http/sock.h"
 
 enum {
-    READ_BYTES = 65536,        /* the read buffer that all connections of a server share */
-    KEEP_EXCHANGES = 64,       /* exchanges kept for reuse */
-    KEEP_HEAD_BYTES = 4096,    /* of their head storage */
-    KEEP_OUT_BYTES = 8192,     /* of an open stream's out buffer */
-    IDLE_OUT_BYTES = 2048,     /* of an idle connection's out buffer */
-    SKIP_BYTES = 65536,        /* a body not asked for is read and forgotten up to this size */
-    CHUNK_PREFIX = 10,         /* "0000012c\r\n", written when the chunk's size is known */
-    CHUNK_TAIL = 7             /* "\r\n" and "0\r\n\r\n" */
+    READ_BYTES = 65536,     /* the read buffer that all connections of a server share */
+    KEEP_EXCHANGES = 64,    /* exchanges kept for reuse */
+    KEEP_HEAD_BYTES = 4096, /* of their head storage */
+    KEEP_OUT_BYTES = 8192,  /* of an open stream's out buffer */
+    IDLE_OUT_BYTES = 2048,  /* of an idle connection's out buffer */
+    SKIP_BYTES = 65536,     /* a body not asked for is read and forgotten up to this size */
+    CHUNK_PREFIX = 10,      /* "0000012c\r\n", written when the chunk's size is known */
+    CHUNK_TAIL = 7          /* "\r\n" and "0\r\n\r\n" */
 };
 
 struct listener {
@@ -26,8 +26,8 @@ struct listener {
     struct list node;
     struct http_server *server; /* NULL once closed */
     struct tls *tls;
-    struct loop_timer retry;    /* out of descriptors: look again later */
-    int fd;                     /* borrowed */
+    struct loop_timer retry; /* out of descriptors: look again later */
+    int fd;                  /* borrowed */
     bool local;
 };
 
@@ -68,26 +68,26 @@ struct conn {
     enum conn_state state;
     struct parse parse;
     struct http_exchange *x;
-    struct buf kept;         /* bytes of pipelined requests */
-    struct buf out;          /* unsent bytes */
-    size_t chunk_at;         /* where in out the open chunk begins, if chunk_open */
-    size_t lingered;         /* bytes forgotten */
-    int64_t since_us;        /* when the state was entered */
-    int64_t read_us;         /* last read */
-    int64_t write_us;        /* last byte taken by the client, or when waiting began */
+    struct buf kept;  /* bytes of pipelined requests */
+    struct buf out;   /* unsent bytes */
+    size_t chunk_at;  /* where in out the open chunk begins, if chunk_open */
+    size_t lingered;  /* bytes forgotten */
+    int64_t since_us; /* when the state was entered */
+    int64_t read_us;  /* last read */
+    int64_t write_us; /* last byte taken by the client, or when waiting began */
     bool local, served, chunk_open;
-    bool busy;               /* inside an event: what the handler asks for is done at its end */
-    bool again;              /* asked for while busy */
-    bool blocked;            /* the socket takes no more for now */
-    bool fin;                /* the client has ended its side */
-    bool close_after;        /* the answer says connection: close */
-    bool linger;             /* unread bytes may come: close gently */
-    bool doomed;             /* cannot go on, found outside an event */
+    bool busy;        /* inside an event: what the handler asks for is done at its end */
+    bool again;       /* asked for while busy */
+    bool blocked;     /* the socket takes no more for now */
+    bool fin;         /* the client has ended its side */
+    bool close_after; /* the answer says connection: close */
+    bool linger;      /* unread bytes may come: close gently */
+    bool doomed;      /* cannot go on, found outside an event */
 };
 
 struct http_exchange {
     struct conn *conn;
-    struct list node;        /* in free_exchanges */
+    struct list node; /* in free_exchanges */
     struct head head;
     struct arena *arena;
     struct span path, query;
@@ -98,10 +98,10 @@ struct http_exchange {
     void (*on_close)(void *owner);
     void (*on_drain)(void *owner);
     bool begun, chunked, no_body, told_full;
-    bool gone;               /* on_close is running */
+    bool gone; /* on_close is running */
 };
 
-/* --- conn.c ---------------------------------------------------------------------------------------- */
+/* --- conn.c ----------------------------------------------------------------------------------- */
 /* Takes fd. */
 void conn_new(struct http_server *s, const struct listener *l, int fd);
 /* Closes without telling anybody. */
@@ -116,13 +116,13 @@ void conn_to(struct conn *c, enum conn_state state);
 /* Ends x: frees it and says what its connection does next. */
 void conn_finish(struct http_exchange *x);
 
-/* --- answer.c -------------------------------------------------------------------------------------- */
+/* --- answer.c --------------------------------------------------------------------------------- */
 /* Sends what waits; false when the connection is broken. */
 bool conn_flush(struct conn *c);
 /* An answer that the server makes itself: JSON body, connection: close. */
 void answer_error(struct http_exchange *x, int status, struct span body);
 
-/* --- exchange.c ------------------------------------------------------------------------------------ */
+/* --- exchange.c ------------------------------------------------------------------------------- */
 MUST_USE struct http_exchange *exchange_new(struct http_server *s, struct conn *c);
 void exchange_free(struct http_server *s, struct http_exchange *x);
 void exchange_drop_pool(struct http_server *s);
@@ -130,7 +130,7 @@ void exchange_drop_pool(struct http_server *s);
 void exchange_set_target(struct http_exchange *x);
 MUST_USE bool exchange_add_body(struct http_exchange *x, struct span bytes, struct err *e);
 
-/* --- server.c -------------------------------------------------------------------------------------- */
+/* --- server.c --------------------------------------------------------------------------------- */
 /* A connection is gone: the last one ends a drain. */
 void server_conn_gone(struct http_server *s);
 struct span server_date(struct http_server *s);

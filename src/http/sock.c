@@ -67,7 +67,7 @@ bool sock_start_tls(struct sock *s, struct tls *t, const char *host, struct err 
     return true;
 }
 
-/* --- interest -------------------------------------------------------------------------------------- */
+/* --- interest --------------------------------------------------------------------------------- */
 void sock_watch(struct sock *s, int interest)
 {
     if (s->fd < 0)
@@ -89,7 +89,7 @@ void sock_watch(struct sock *s, int interest)
     s->watched = want;
 }
 
-/* --- bytes ----------------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 static enum sock_io failed(struct err *e, int sys, const char *what)
 {
     err_set(e, ERR_CUT, "http: %s: %s", what, sys != 0 ? uv_strerror(-sys) : "connection lost");
@@ -165,6 +165,11 @@ enum sock_io sock_read(struct sock *s, char *to, size_t cap, size_t *out_n, stru
     return errno == EAGAIN ? SOCK_AGAIN : failed(e, errno, "read");
 }
 
+bool sock_pending(const struct sock *s)
+{
+    return s->ssl != NULL && SSL_pending(s->ssl) > 0;
+}
+
 static enum sock_io ssl_write(struct sock *s, const struct iovec *iov, int n_iov, size_t *out_n,
                               struct err *e)
 {
@@ -196,7 +201,8 @@ enum sock_io sock_write(struct sock *s, const struct iovec *iov, int n_iov, size
     struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n_iov};
     ssize_t rc;
     do {
-        rc = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+        rc = n_iov == 1 ? send(s->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                        : sendmsg(s->fd, &m, MSG_NOSIGNAL);
     } while (rc < 0 && errno == EINTR);
     if (rc >= 0) {
         *out_n = (size_t)rc;
@@ -205,7 +211,7 @@ enum sock_io sock_write(struct sock *s, const struct iovec *iov, int n_iov, size
     return errno == EAGAIN || errno == ENOBUFS ? SOCK_AGAIN : failed(e, errno, "write");
 }
 
-/* --- the end --------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 static void say_goodbye(struct sock *s)
 {
     if (s->ssl != NULL && s->ready) {

@@ -22,13 +22,13 @@ enum { SOCK_READ = 1, SOCK_WRITE = 2, SOCK_LEFT = 4, SOCK_BROKEN = 8 };
 
 struct sock {
     uv_poll_t poll;
-    int fd;                  /* -1: closed */
-    int interest;            /* what the owner wants */
-    int watched;             /* what libuv was told, UV_READABLE... */
-    bool read_wants_write;   /* TLS: a read waits for the socket to be writable */
+    int fd;                /* -1: closed */
+    int interest;          /* what the owner wants */
+    int watched;           /* what libuv was told, UV_READABLE... */
+    bool read_wants_write; /* TLS: a read waits for the socket to be writable */
     bool write_wants_read;
-    bool ready;              /* TLS: the handshake is over */
-    struct ssl_st *ssl;      /* NULL: plain */
+    bool ready;         /* TLS: the handshake is over */
+    struct ssl_st *ssl; /* NULL: plain */
     struct tls *tls;
     void (*on_event)(struct sock *s, int events);
     void (*on_closed)(struct sock *s);
@@ -48,6 +48,8 @@ MUST_USE enum sock_io sock_handshake(struct sock *s, struct err *e);
 void sock_watch(struct sock *s, int interest);
 /* One read of at most cap bytes. SOCK_FAIL sets *e (ERR_CUT). */
 MUST_USE enum sock_io sock_read(struct sock *s, char *to, size_t cap, size_t *out_n, struct err *e);
+/* TLS holds decrypted bytes that no event will announce: a read with a small cap left them. */
+bool sock_pending(const struct sock *s);
 /* One write; *out_n may be less than offered. */
 MUST_USE enum sock_io sock_write(struct sock *s, const struct iovec *iov, int n_iov, size_t *out_n,
                                  struct err *e);

@@ -21,9 +21,9 @@ static const struct {
 
 struct sse {
     enum state state;
-    bool at_start;               /* no line ended yet: a byte order mark may lead */
-    bool lent;                   /* type and data are on loan to the caller */
-    bool lone_cr;                /* seen one: looking ahead for LF would be quadratic from now on */
+    bool at_start; /* no line ended yet: a byte order mark may lead */
+    bool lent;     /* type and data are on loan to the caller */
+    bool lone_cr;  /* seen one: looking ahead for LF would be quadratic from now on */
     size_t max;
     struct buf line, type, data; /* data keeps the LF after each data line */
 };
@@ -98,8 +98,8 @@ static bool end_line(struct sse *s, struct err *e)
     return ok;
 }
 
-/* One line of *rest up to its LF (a CR before it is cut). False when the line is not whole, ends in a
- * lone CR or is too long: the table's business. */
+/* One line of *rest up to its LF (a CR before it is cut). False when the line is not whole, ends in
+ * a lone CR or is too long: the table's business. */
 static bool whole_line(struct sse *s, struct span *rest, struct span *out_line)
 {
     const char *nl = rest->n > 0 ? memchr(rest->p, '\n', rest->n) : NULL;
@@ -160,8 +160,8 @@ static size_t text_run(struct span in)
 
 static bool between_events(const struct sse *s)
 {
-    return s->state == ST_LINE && !s->at_start && !s->lone_cr && s->line.n == 0 &&
-           s->type.n == 0 && s->data.n == 0;
+    return s->state == ST_LINE && !s->at_start && !s->lone_cr && s->line.n == 0 && s->type.n == 0 &&
+           s->data.n == 0;
 }
 
 static void step(struct sse *s, struct span *in, struct err *e)

@@ -1,8 +1,8 @@
 /* http/sse.h - server-sent events: bytes in, whole events out; and the writing side.
  *
- * Lives here: line ends (LF, CRLF, CR) across any packet split, comments, joined data lines, the size
- * limit. Not here: sockets, JSON, the "[DONE]" mark (dialect/), id and retry (no stream is resumed).
- * Source: WHATWG HTML, "Interpreting an event stream". */
+ * Lives here: line ends (LF, CRLF, CR) across any packet split, comments, joined data lines, the
+ * size limit. Not here: sockets, JSON, the "[DONE]" mark (dialect/), id and retry (no stream is
+ * resumed). Source: WHATWG HTML, "Interpreting an event stream". */
 #ifndef FUSOR_HTTP_SSE_H
 #define FUSOR_HTTP_SSE_H
 

@@ -17,7 +17,7 @@ struct tls {
     bool client;
 };
 
-/* --- a BIO over a socket: OpenSSL's own writes with write(2), which raises SIGPIPE ------------------ */
+/* --- a BIO over a socket: OpenSSL's own writes with write(2), which raises SIGPIPE ------------ */
 static int bio_fd(BIO *b)
 {
     return (int)(intptr_t)BIO_get_data(b);
@@ -57,7 +57,7 @@ static BIO_METHOD *bio_method(void)
     return m;
 }
 
-/* --- errors ---------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 bool tls_error(struct err *e, enum err_class cls, const char *what, const SSL *ssl)
 {
     unsigned long code = ERR_peek_last_error();
@@ -70,7 +70,7 @@ bool tls_error(struct err *e, enum err_class cls, const char *what, const SSL *s
     return err_set(e, cls, "%s: %s", what, reason != NULL ? reason : "TLS failure");
 }
 
-/* --- contexts -------------------------------------------------------------------------------------- */
+/* --- contexts --------------------------------------------------------------------------------- */
 static struct tls *context_new(bool client, struct err *e)
 {
     AUTO(tls) t = mem_zalloc(sizeof *t);
@@ -167,14 +167,15 @@ void tls_free(struct tls *t)
     mem_free(t);
 }
 
-/* --- sessions -------------------------------------------------------------------------------------- */
+/* --- sessions --------------------------------------------------------------------------------- */
 static bool is_address(const char *host)
 {
     unsigned char raw[16];
     return inet_pton(AF_INET, host, raw) == 1 || inet_pton(AF_INET6, host, raw) == 1;
 }
 
-/* The name goes out as SNI (RFC 6066: names only, no addresses) and is what the certificate must say. */
+/* The name goes out as SNI (RFC 6066: names only, no addresses) and is what the certificate must
+ * say. */
 static bool expect_host(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);

@@ -15,7 +15,7 @@
 /* owned; a session over fd (not owned). host: name or address to verify, NULL on the server's side.
  * NULL on failure. */
 MUST_USE SSL *tls_session_new(struct tls *t, int fd, const char *host, struct err *e);
-/* Writes what OpenSSL has to say (newest verification failure first) behind `what`. Always false. */
+/* Writes what OpenSSL says (a verification failure first) behind `what`. Always false. */
 bool tls_error(struct err *e, enum err_class cls, const char *what, const SSL *ssl);
 
 #endif

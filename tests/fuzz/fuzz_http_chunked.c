@@ -18,8 +18,8 @@ static void behind(enum parse_kind kind, struct span head, struct span body)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span body = span_make(data, size);
-    behind(PARSE_REQUEST,
-           SPAN("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"), body);
+    behind(PARSE_REQUEST, SPAN("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"),
+           body);
     behind(PARSE_RESPONSE, SPAN("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), body);
     return 0;
 }

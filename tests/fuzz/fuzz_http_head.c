@@ -1,4 +1,5 @@
-/* tests/fuzz/fuzz_http_head.c - any bytes as a request and as a response: the same in every split. */
+/* tests/fuzz/fuzz_http_head.c - any bytes as a request and as a response: the same in every split.
+ */
 #include <stdint.h>
 
 #include "http_log.h"

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_sse.c - any bytes as an event stream: the same events in every split, no event over
- * the limit, and what was read can be written and read again. */
+/* tests/fuzz/fuzz_sse.c - any bytes as an event stream: the same events in every split, no event
+ * over the limit, and what was read can be written and read again. */
 #include <stdint.h>
 
 #include "http/sse.h"

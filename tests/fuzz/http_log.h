@@ -1,5 +1,5 @@
-/* tests/fuzz/http_log.h - one message parsed in steps of a given size, as a text: where packets end must
- * never show in it. */
+/* tests/fuzz/http_log.h - one message parsed in steps of a given size, as a text: where packets end
+ * must never show in it. */
 #ifndef FUSOR_TESTS_HTTP_LOG_H
 #define FUSOR_TESTS_HTTP_LOG_H
 

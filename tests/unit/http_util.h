@@ -1,5 +1,5 @@
-/* tests/unit/http_util.h - raw sockets and a loop in one thread: the loop is turned while a test waits
- * for something, so nothing depends on the scheduler. */
+/* tests/unit/http_util.h - raw sockets and a loop in one thread: the loop is turned while a test
+ * waits for something, so nothing depends on the scheduler. */
 #ifndef FUSOR_TESTS_HTTP_UTIL_H
 #define FUSOR_TESTS_HTTP_UTIL_H
 
@@ -16,6 +16,12 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define ERR_STATE openssl_err_state /* OpenSSL's type of the name of our error class */
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#undef ERR_STATE
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -88,6 +94,33 @@ static inline void raw_reset(int fd)
     struct linger lg = {.l_onoff = 1};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &lg, sizeof lg);
     close(fd);
+}
+
+/* A key and a certificate of its own, good for an hour: "DNS:localhost,IP:127.0.0.1". */
+static inline void make_cert(const char *cert_file, const char *key_file, const char *san)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    X509_NAME *name = X509_get_subject_name(x);
+    X509_set_version(x, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), -60);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_set_pubkey(x, key);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
+    X509_set_issuer_name(x, name);
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, san);
+    X509_add_ext(x, ext, -1);
+    X509_EXTENSION_free(ext);
+    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+    FILE *f = fopen(cert_file, "w");
+    PEM_write_X509(f, x);
+    fclose(f);
+    f = fopen(key_file, "w");
+    PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
+    fclose(f);
+    X509_free(x);
+    EVP_PKEY_free(key);
 }
 
 #endif

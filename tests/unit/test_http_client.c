@@ -1,13 +1,8 @@
-/* test_http_client.c - the client on a real loop: against scripted sockets, our own server, and TLS with
- * certificates made on the spot. */
+/* test_http_client.c - the client on a real loop: against scripted sockets, our own server, and TLS
+ * with certificates made on the spot. */
 #include "http_util.h"
 
 #include <sys/un.h>
-
-#define ERR_STATE openssl_err_state /* OpenSSL's type of the name of our error class */
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-#undef ERR_STATE
 
 struct log {
     int status;
@@ -61,8 +56,8 @@ struct net {
     struct loop *l;
     struct http_client *c;
     struct http_origin o;
-    int lfd, port;  /* the scripted server listens here */
-    struct buf in;  /* what it has read */
+    int lfd, port; /* the scripted server listens here */
+    struct buf in; /* what it has read */
     struct log log;
 };
 
@@ -103,8 +98,8 @@ static void log_clear(struct log *l)
 
 static struct http_call_spec spec_of(struct net *n)
 {
-    return (struct http_call_spec){.origin = &n->o, .method = "POST", .target = SPAN("/chat"),
-                                   .body = SPAN("{\"a\":1}")};
+    return (struct http_call_spec){
+        .origin = &n->o, .method = "POST", .target = SPAN("/chat"), .body = SPAN("{\"a\":1}")};
 }
 
 static void start(struct net *n, const struct http_call_spec *spec)
@@ -195,7 +190,8 @@ static void test_request_bytes(void **state)
     int fd = begin(&n, &spec);
     snprintf(want, sizeof want,
              "POST /v1/chat HTTP/1.1\r\nhost: 127.0.0.1:%d\r\naccept-encoding: identity\r\n"
-             "authorization: Bearer k\r\ncontent-length: 7\r\n\r\n{\"a\":1}", n.port);
+             "authorization: Bearer k\r\ncontent-length: 7\r\n\r\n{\"a\":1}",
+             n.port);
     assert_true(span_eq(buf_span(&n.in), span_of(want)));
     raw_send(fd, SPAN(OK200 "content-length: 2\r\n\r\nhi"));
     PUMP(n.l, over(&n));
@@ -223,9 +219,11 @@ static void test_answers_in_every_split(void **state)
         bool close, head;
     } c[] = {
         {OK200 "content-length: 5\r\n\r\nhello", "hello", 200, false, false},
-        {OK200 "transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "hello", 200, false, false},
+        {OK200 "transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "hello", 200,
+         false, false},
         {OK200 "\r\nhello", "hello", 200, true, false},
-        {"HTTP/1.1 100 Continue\r\n\r\n" OK200 "content-length: 1\r\n\r\n!", "!", 200, false, false},
+        {"HTTP/1.1 100 Continue\r\n\r\n" OK200 "content-length: 1\r\n\r\n!", "!", 200, false,
+         false},
         {"HTTP/1.1 204 No Content\r\n\r\n", "", 204, false, false},
         {"HTTP/1.1 429 Slow\r\ncontent-length: 0\r\n\r\n", "", 429, false, false},
         {"HTTP/1.0 200 OK\r\n\r\nold", "old", 200, true, false},
@@ -282,7 +280,8 @@ static void test_bad_answers(void **state)
         {OK200 "content-encoding: gzip\r\ncontent-length: 1\r\n\r\nx", ERR_UPSTREAM, SENT_MAYBE},
         {OK200 "content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", ERR_UPSTREAM, SENT_MAYBE},
         {OK200 "content-length: 2000\r\n\r\n"
-         "0123456789012345678901234567890123456789012345678901234567890123456789", ERR_LIMIT, SENT_DELIVERED},
+               "0123456789012345678901234567890123456789012345678901234567890123456789",
+         ERR_LIMIT, SENT_DELIVERED},
     };
     for (int rst = 0; rst < 2; rst++)
         for (size_t i = 0; i < COUNT_OF(c); i++) {
@@ -415,7 +414,10 @@ static void test_timeouts(void **state)
         {{.first_byte_us = 50000}, "", SENT_MAYBE, "first byte"},
         {{.idle_us = 50000}, OK200 "content-length: 9\r\n\r\nabc", SENT_DELIVERED, "further byte"},
         {{.total_us = 50000}, "", SENT_MAYBE, "total"},
-        {{.total_us = 50000, .idle_us = 9000000}, OK200 "content-length: 9\r\n\r\nabc", SENT_DELIVERED, "total"},
+        {{.total_us = 50000, .idle_us = 9000000},
+         OK200 "content-length: 9\r\n\r\nabc",
+         SENT_DELIVERED,
+         "total"},
     };
     for (size_t i = 0; i < COUNT_OF(c); i++) {
         struct net n;
@@ -453,7 +455,7 @@ static void test_timeouts(void **state)
 static void test_connect_fails(void **state)
 {
     static const char *const urls[] = {
-        "http://127.0.0.1:1", "http://[::1]:1", "unix:/nowhere/at/all.sock",
+        "http://127.0.0.1:1",          "http://[::1]:1",      "unix:/nowhere/at/all.sock",
         "http://no-such-host.invalid", "https://127.0.0.1:1",
     };
     struct net n;
@@ -485,7 +487,8 @@ static void test_names(void **state)
     snprintf(url, sizeof url, "http://localhost:%d/v1", n.port);
     assert_true(http_origin_parse(span_of(url), &n.o, &e));
     struct http_call_spec spec = spec_of(&n);
-    for (int i = 0; i < 2; i++) { /* the second comes from the cache; ::1 is refused first, if tried */
+    for (int i = 0; i < 2;
+         i++) { /* the second comes from the cache; ::1 is refused first, if tried */
         log_clear(&n.log);
         buf_clear(&n.in);
         int fd = begin(&n, &spec);
@@ -551,7 +554,8 @@ static void test_pause(void **state)
     spec.timeouts = (struct http_timeouts){.first_byte_us = 80000, .idle_us = 80000};
     n.log.pause = true;
     int fd = begin(&n, &spec);
-    raw_send(fd, SPAN(OK200 "transfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"));
+    raw_send(fd, SPAN(OK200
+                      "transfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"));
     PUMP(n.l, n.log.n_heads == 1);
     for (size_t i = 0; i <= 3; i++) { /* each callback pauses: one piece per resume */
         pump_for(n.l, i == 0 ? 120 : 3);
@@ -624,7 +628,7 @@ static void test_early_answer_to_big_body(void **state)
     net_close(&n);
 }
 
-/* --- against our own server, over TCP, a Unix socket and TLS ------------------------------------------ */
+/* --- against our own server, over TCP, a Unix socket and TLS ---------------------------------- */
 static size_t echo_head(void *app, struct http_exchange *x)
 {
     return MIB(16);
@@ -669,32 +673,6 @@ static void test_unix_socket(void **state)
     close(fd);
     unlink(path);
     net_close(&n);
-}
-
-static void make_cert(const char *cert_file, const char *key_file, const char *san)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x = X509_new();
-    X509_NAME *name = X509_get_subject_name(x);
-    X509_set_version(x, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-    X509_gmtime_adj(X509_getm_notBefore(x), -60);
-    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-    X509_set_pubkey(x, key);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
-    X509_set_issuer_name(x, name);
-    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, san);
-    X509_add_ext(x, ext, -1);
-    X509_EXTENSION_free(ext);
-    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-    FILE *f = fopen(cert_file, "w");
-    PEM_write_X509(f, x);
-    fclose(f);
-    f = fopen(key_file, "w");
-    PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
-    fclose(f);
-    X509_free(x);
-    EVP_PKEY_free(key);
 }
 
 static void test_tls(void **state)

@@ -33,8 +33,8 @@ static void run_done(struct run *r)
     buf_done(&r->log);
 }
 
-/* Log: "<method target|status> name=value ... /body." and "$" at the end of each message; a next message is
- * begun when bytes follow. */
+/* Log: "<method target|status> name=value ... /body." and "$" at the end of each message; a next
+ * message is begun when bytes follow. */
 static void run_feed(struct run *r, struct span in)
 {
     struct span body;
@@ -117,34 +117,45 @@ static void check_all(const struct expected *cases, size_t n, enum parse_kind ki
     }
 }
 
-#define H "Host: a\r\n"
+#define H    "Host: a\r\n"
 #define POST "POST /x HTTP/1.1\r\n" H
-#define REQ(name, text, log) {name, SPAN_INIT(text), log}
+#define REQ(name, text, log)                                                                       \
+    {                                                                                              \
+        name, SPAN_INIT(text), log                                                                 \
+    }
 
 static const struct expected requests[] = {
     REQ("plain", "GET /a?b=c HTTP/1.1\r\n" H "X-Y:  v \r\n\r\n", "GET /a?b=c x-y=v/$"),
     REQ("pipelined", "GET /1 HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H "\r\n",
         "GET /1/$GET /2/$"),
     REQ("counted body", POST "Content-Length: 5\r\n\r\nhello", "POST /x content-length=5/hello$"),
-    REQ("chunked body", POST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;a=b\r\n!\r\n0\r\n\r\n",
+    REQ("chunked body",
+        POST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;a=b\r\n!\r\n0\r\n\r\n",
         "POST /x transfer-encoding=chunked/hello!$"),
-    REQ("chunked, leading zeros", POST "Transfer-Encoding: Chunked\r\n\r\n00000001\r\na\r\n0\r\n\r\n",
+    REQ("chunked, leading zeros",
+        POST "Transfer-Encoding: Chunked\r\n\r\n00000001\r\na\r\n0\r\n\r\n",
         "POST /x transfer-encoding=Chunked/a$"),
     REQ("trailer is dropped", POST "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n",
         "POST /x transfer-encoding=chunked/a$"),
-    REQ("chunked then next", POST "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n",
+    REQ("chunked then next",
+        POST "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n",
         "POST /x transfer-encoding=chunked/a$GET //$"),
     REQ("1.0 closes", "GET / HTTP/1.0\r\n\r\n", "GET / close/$"),
     REQ("1.0 keep-alive", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
         "GET / connection=keep-alive/$"),
-    REQ("close", "GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n", "GET / connection=close close/$"),
-    REQ("upgrade is ignored", POST "Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 1\r\n\r\nxGET / HTTP/1.1\r\n" H "\r\n",
+    REQ("close", "GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+        "GET / connection=close close/$"),
+    REQ("upgrade is ignored",
+        POST "Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 1\r\n\r\nxGET / HTTP/1.1\r\n" H
+             "\r\n",
         "POST /x upgrade=h2c connection=Upgrade content-length=1/x$GET //$"),
-    REQ("upgrade without body", "GET / HTTP/1.1\r\n" H "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    REQ("upgrade without body",
+        "GET / HTTP/1.1\r\n" H "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         "GET / upgrade=websocket connection=Upgrade/$"),
     REQ("connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT a:443/$"),
     REQ("empty value", "GET / HTTP/1.1\r\n" H "X:\r\nY: \r\n\r\n", "GET / x= y=/$"),
-    REQ("high bytes in a value", "GET / HTTP/1.1\r\n" H "X: \xC3\xA9\r\n\r\n", "GET / x=\xC3\xA9/$"),
+    REQ("high bytes in a value", "GET / HTTP/1.1\r\n" H "X: \xC3\xA9\r\n\r\n",
+        "GET / x=\xC3\xA9/$"),
     REQ("absolute form", "GET http://a/p HTTP/1.1\r\n" H "\r\n", "GET http://a/p/$"),
     REQ("options star", "OPTIONS * HTTP/1.1\r\n" H "\r\n", "OPTIONS */$"),
     REQ("empty line first", "\r\nGET / HTTP/1.1\r\n" H "\r\n", "GET //$"),
@@ -167,24 +178,32 @@ static const struct expected requests[] = {
     REQ("TE gzip, chunked", POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", NULL),
     REQ("TE chunked, gzip", POST "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", NULL),
     REQ("TE twice chunked", POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", NULL),
-    REQ("TE twice", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL),
+    REQ("TE twice",
+        POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL),
     REQ("TE xchunked", POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", NULL),
-    REQ("TE with VT", POST "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n", NULL),
+    REQ("TE with VT",
+        POST "Transfer-Encoding: \x0b"
+             "chunked\r\n\r\n0\r\n\r\n",
+        NULL),
     REQ("TE name with space", POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", NULL),
     REQ("TE on 1.0", "POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL),
     REQ("TE empty", POST "Transfer-Encoding:\r\n\r\n", NULL),
     REQ("chunk size 0x", POST "Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n", NULL),
     REQ("chunk size sign", POST "Transfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n", NULL),
     REQ("chunk size minus", POST "Transfer-Encoding: chunked\r\n\r\n-1\r\na\r\n0\r\n\r\n", NULL),
-    REQ("chunk size underscore", POST "Transfer-Encoding: chunked\r\n\r\n1_0\r\na\r\n0\r\n\r\n", NULL),
+    REQ("chunk size underscore", POST "Transfer-Encoding: chunked\r\n\r\n1_0\r\na\r\n0\r\n\r\n",
+        NULL),
     REQ("chunk size space", POST "Transfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n", NULL),
-    REQ("chunk size leading space", POST "Transfer-Encoding: chunked\r\n\r\n 1\r\na\r\n0\r\n\r\n", NULL),
+    REQ("chunk size leading space", POST "Transfer-Encoding: chunked\r\n\r\n 1\r\na\r\n0\r\n\r\n",
+        NULL),
     REQ("chunk size empty", POST "Transfer-Encoding: chunked\r\n\r\n\r\na\r\n0\r\n\r\n", NULL),
-    REQ("chunk size overflow", POST "Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\na\r\n0\r\n\r\n", NULL),
+    REQ("chunk size overflow",
+        POST "Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\na\r\n0\r\n\r\n", NULL),
     REQ("chunk bare LF", POST "Transfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n", NULL),
     REQ("chunk data bare LF", POST "Transfer-Encoding: chunked\r\n\r\n1\r\na\n0\r\n\r\n", NULL),
     REQ("chunk data too long", POST "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", NULL),
-    REQ("chunk extension bare LF", POST "Transfer-Encoding: chunked\r\n\r\n1;a\na\r\n0\r\n\r\n", NULL),
+    REQ("chunk extension bare LF", POST "Transfer-Encoding: chunked\r\n\r\n1;a\na\r\n0\r\n\r\n",
+        NULL),
     REQ("two Hosts", "GET / HTTP/1.1\r\n" H H "\r\n", NULL),
     REQ("two Hosts, 1.0", "GET / HTTP/1.0\r\n" H H "\r\n", NULL),
     REQ("no Host", "GET / HTTP/1.1\r\nX: y\r\n\r\n", NULL),
@@ -205,8 +224,14 @@ static const struct expected requests[] = {
     REQ("name with a bracket", "GET / HTTP/1.1\r\n" H "X[]: y\r\n\r\n", NULL),
     REQ("NUL in a value", "GET / HTTP/1.1\r\n" H "X: a\0b\r\n\r\n", NULL),
     REQ("NUL in a name", "GET / HTTP/1.1\r\n" H "X\0: a\r\n\r\n", NULL),
-    REQ("control in a value", "GET / HTTP/1.1\r\n" H "X: a\x01" "b\r\n\r\n", NULL),
-    REQ("DEL in a value", "GET / HTTP/1.1\r\n" H "X: a\x7f" "b\r\n\r\n", NULL),
+    REQ("control in a value",
+        "GET / HTTP/1.1\r\n" H "X: a\x01"
+        "b\r\n\r\n",
+        NULL),
+    REQ("DEL in a value",
+        "GET / HTTP/1.1\r\n" H "X: a\x7f"
+        "b\r\n\r\n",
+        NULL),
     REQ("bare CR in a value", "GET / HTTP/1.1\r\n" H "X: a\rb\r\n\r\n", NULL),
     REQ("bare LF line end", "GET / HTTP/1.1\n" H "\r\n", NULL),
     REQ("bare LF field end", "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", NULL),
@@ -238,8 +263,10 @@ static const struct expected responses[] = {
     REQ("chunked", OK200 "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1\r\n!\r\n0\r\n\r\n",
         "200 transfer-encoding=chunked/hi!$"),
     REQ("no reason", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "200 content-length=0/$"),
-    REQ("interim heads", "HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 103 Early\r\nLink: z\r\n\r\n" OK200
-        "Content-Length: 1\r\n\r\na", "200 content-length=1/a$"),
+    REQ("interim heads",
+        "HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 103 Early\r\nLink: z\r\n\r\n" OK200
+        "Content-Length: 1\r\n\r\na",
+        "200 content-length=1/a$"),
     REQ("until close", OK200 "\r\nabc", "200 close/abc"),
     REQ("1.0 until close", "HTTP/1.0 200 OK\r\n\r\nabc", "200 close/abc"),
     REQ("204", "HTTP/1.1 204 No Content\r\n\r\n", "204/$"),
@@ -247,8 +274,10 @@ static const struct expected responses[] = {
         "304 content-length=5/$"),
     REQ("429", "HTTP/1.1 429 Too Many\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n",
         "429 retry-after=3 content-length=0/$"),
-    REQ("switching protocols", "HTTP/1.1 101 X\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", NULL),
-    REQ("CL and TE", OK200 "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL),
+    REQ("switching protocols", "HTTP/1.1 101 X\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        NULL),
+    REQ("CL and TE", OK200 "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        NULL),
     REQ("TE gzip", OK200 "Transfer-Encoding: gzip\r\n\r\nabc", NULL),
     REQ("TE on 1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL),
     REQ("two CL", OK200 "Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc", NULL),
@@ -259,7 +288,8 @@ static const struct expected responses[] = {
 };
 static const struct expected to_head[] = {
     REQ("HEAD", OK200 "Content-Length: 9\r\n\r\n", "200 content-length=9/$"),
-    REQ("HEAD, chunked", OK200 "Transfer-Encoding: chunked\r\n\r\n", "200 transfer-encoding=chunked/$"),
+    REQ("HEAD, chunked", OK200 "Transfer-Encoding: chunked\r\n\r\n",
+        "200 transfer-encoding=chunked/$"),
     REQ("HEAD after 100", "HTTP/1.1 100 C\r\n\r\n" OK200 "Content-Length: 9\r\n\r\n",
         "200 content-length=9/$"),
 };
@@ -363,10 +393,8 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_end_of_connection),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_requests),          cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_end_of_connection), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,11 @@ static const struct {
     {"data lines joined", "data: a\r\ndata:b\r\n\r\n", "|a\nb;"},
     {"lone CR ends", "data: a\r\rdata: b\r\r", "|a;|b;"},
     {"comment, no data", ": ping\n\nevent: x\n\ndata\n\n", "|;"},
-    {"mark at start only", "\xEF\xBB\xBF" "data: a\n\n\xEF\xBB\xBF" "data: b\n\n", "|a;"},
+    {"mark at start only",
+     "\xEF\xBB\xBF"
+     "data: a\n\n\xEF\xBB\xBF"
+     "data: b\n\n",
+     "|a;"},
     {"cut off at the end", "data: a\n", ""},
     {"keep-alive between events", "data: a\n\n: ka\ndata: b\n\n: ka\n", "|a;|b;"},
     {"keep-alive inside an event", "data: a\n\nevent: x\n: ka\ndata: b\n\n", "|a;x|b;"},
