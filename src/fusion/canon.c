@@ -11,9 +11,9 @@
 
 /* A stated answer is looked at this far; a line that is taken as an answer may be this long. */
 #define STATEMENT_BYTES 256
-#define LINE_BYTES 48
+#define LINE_BYTES      48
 /* A regex runs over the end of a reply only, and at most that many matches are stepped over. */
-#define REGEX_BYTES KIB(64)
+#define REGEX_BYTES   KIB(64)
 #define REGEX_MATCHES 1000
 
 struct canon {
@@ -51,7 +51,8 @@ const struct canon *canon_new(struct arena *a, enum fusion_answer kind, struct s
     return c;
 }
 
-/* --- one statement as a value ------------------------------------------------------------------ */
+/* --- one statement as a value ------------------------------------------------------------------
+ */
 
 static bool give(struct arena *a, char cls, struct span value, struct span *out, struct err *e)
 {
@@ -145,7 +146,8 @@ static bool read_value(enum fusion_answer kind, struct span s, bool stated, stru
     return false;
 }
 
-/* --- finding the last statement ---------------------------------------------------------------- */
+/* --- finding the last statement ----------------------------------------------------------------
+ */
 
 /* Behind "answer": ":", "=", "is", "would be", "should be". Empty p when it states nothing. */
 static struct span behind_answer(struct span s)
@@ -157,8 +159,7 @@ static struct span behind_answer(struct span s)
     if (s.n > 0 && (s.p[0] == ':' || s.p[0] == '='))
         return span_from(s, 1);
     for (size_t i = 0; i < COUNT_OF(verbs); i++)
-        if (span_starts(s, verbs[i]) && s.n > verbs[i].n &&
-            strchr(" :*\t\n=", s.p[verbs[i].n]))
+        if (span_starts(s, verbs[i]) && s.n > verbs[i].n && strchr(" :*\t\n=", s.p[verbs[i].n]))
             return span_from(s, verbs[i].n);
     return (struct span){NULL, 0};
 }
@@ -230,7 +231,8 @@ static bool find_unstated(enum fusion_answer kind, struct span reply, struct val
     return read_value(kind, line, false, v) && v->cls != 't';
 }
 
-/* --- JSON and regex ---------------------------------------------------------------------------- */
+/* --- JSON and regex ----------------------------------------------------------------------------
+ */
 
 static struct span json_body(struct span reply)
 {

@@ -2,7 +2,8 @@
  *
  * Lives here: finding the last stated answer in a reply ("The answer is (C).", "**Answer: C**",
  * "\boxed{C}", or a short reply as a whole) and bringing it to one spelling. Not here: counting
- * (vote.h). The form is a class letter and the value: "c:C", "n:42", "b:true", "j:{...}", "t:paris". */
+ * (vote.h). The form is a class letter and the value: "c:C", "n:42", "b:true", "j:{...}",
+ * "t:paris". */
 #ifndef FUSOR_FUSION_CANON_H
 #define FUSOR_FUSION_CANON_H
 

@@ -1,5 +1,5 @@
-/* fusion/canon_value.c - see canon_value.h. Numbers stay decimal text all the way: two answers are the
- * same number when their digits are, whatever a double would make of them. */
+/* fusion/canon_value.c - see canon_value.h. Numbers stay decimal text all the way: two answers are
+ * the same number when their digits are, whatever a double would make of them. */
 #include "fusion/canon_value.h"
 
 #include <ctype.h>
@@ -8,7 +8,7 @@
 #include "base/auto.h"
 
 /* Longer numbers are no answers. With these, any number takes less than 120 characters. */
-#define MAX_DIGITS 50
+#define MAX_DIGITS   50
 #define MAX_EXPONENT 50
 #define MAX_FRACTION 60
 
@@ -37,15 +37,16 @@ static bool starts_nocase(struct span s, struct span word)
     return s.n >= word.n && span_eq_nocase(span_upto(s, word.n), word);
 }
 
-/* --- what stands before a value ---------------------------------------------------------------- */
+/* --- what stands before a value ----------------------------------------------------------------
+ */
 
 static const struct span commands[] = {
-    SPAN_INIT("\\boxed{"), SPAN_INIT("\\text{"), SPAN_INIT("\\textbf{"), SPAN_INIT("\\mathrm{"),
-    SPAN_INIT("\\mathbf{"), SPAN_INIT("\\("), SPAN_INIT("\\["),
+    SPAN_INIT("\\boxed{"),  SPAN_INIT("\\text{"), SPAN_INIT("\\textbf{"), SPAN_INIT("\\mathrm{"),
+    SPAN_INIT("\\mathbf{"), SPAN_INIT("\\("),     SPAN_INIT("\\["),
 };
 static const struct span fillers[] = {
-    SPAN_INIT("option "), SPAN_INIT("choice "), SPAN_INIT("letter "), SPAN_INIT("the option "),
-    SPAN_INIT("the choice "), SPAN_INIT("the letter "),
+    SPAN_INIT("option "),     SPAN_INIT("choice "),     SPAN_INIT("letter "),
+    SPAN_INIT("the option "), SPAN_INIT("the choice "), SPAN_INIT("the letter "),
 };
 
 static size_t markup_length(struct span s, bool *opened)
@@ -76,7 +77,8 @@ struct span canon_skip_markup(struct span s, bool *out_opened)
     return s;
 }
 
-/* --- choice ------------------------------------------------------------------------------------ */
+/* --- choice ------------------------------------------------------------------------------------
+ */
 
 static bool only_closing(struct span s)
 {
@@ -95,8 +97,8 @@ bool canon_choice(struct span s, bool alone, char *out)
         return false;
     struct span rest = span_from(s, 1);
     bool ends = only_closing(rest);
-    bool marked = next == ')' || next == ']' || next == '}' || next == '.' || next == ':' ||
-                  next == '*';
+    bool marked =
+        next == ')' || next == ']' || next == '}' || next == '.' || next == ':' || next == '*';
     if (alone && !ends && !(marked && (opened || at(rest, 1) == ' ' || next == ')')))
         return false;
     /* A lower-case letter is an article or a variable unless it is clearly marked. */
@@ -108,7 +110,8 @@ bool canon_choice(struct span s, bool alone, char *out)
     return true;
 }
 
-/* --- number ------------------------------------------------------------------------------------ */
+/* --- number ------------------------------------------------------------------------------------
+ */
 
 struct decimal {
     bool negative;
@@ -205,9 +208,15 @@ static bool write_decimal(struct decimal *d, char *out)
 static struct span skip_before_number(struct span s)
 {
     static const struct span words[] = {
-        SPAN_INIT("approximately "), SPAN_INIT("about "), SPAN_INIT("roughly "), SPAN_INIT("~"),
-        SPAN_INIT("\xE2\x89\x88"),   SPAN_INIT("\xE2\x82\xAC"), SPAN_INIT("\xC2\xA3"),
-        SPAN_INIT("\\$"),            SPAN_INIT("="),
+        SPAN_INIT("approximately "),
+        SPAN_INIT("about "),
+        SPAN_INIT("roughly "),
+        SPAN_INIT("~"),
+        SPAN_INIT("\xE2\x89\x88"),
+        SPAN_INIT("\xE2\x82\xAC"),
+        SPAN_INIT("\xC2\xA3"),
+        SPAN_INIT("\\$"),
+        SPAN_INIT("="),
     };
     bool opened, again = true;
     while (again) {
@@ -264,7 +273,8 @@ bool canon_number(struct span s, char *out, struct span *rest)
     return true;
 }
 
-/* --- boolean and text -------------------------------------------------------------------------- */
+/* --- boolean and text --------------------------------------------------------------------------
+ */
 
 bool canon_boolean(struct span s, bool *out)
 {
@@ -272,8 +282,8 @@ bool canon_boolean(struct span s, bool *out)
         struct span word;
         bool value;
     } words[] = {
-        {SPAN_INIT("yes"), true},  {SPAN_INIT("true"), true},   {SPAN_INIT("correct"), true},
-        {SPAN_INIT("no"), false},  {SPAN_INIT("false"), false}, {SPAN_INIT("incorrect"), false},
+        {SPAN_INIT("yes"), true}, {SPAN_INIT("true"), true},   {SPAN_INIT("correct"), true},
+        {SPAN_INIT("no"), false}, {SPAN_INIT("false"), false}, {SPAN_INIT("incorrect"), false},
     };
     bool opened;
     s = canon_skip_markup(s, &opened);

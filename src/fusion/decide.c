@@ -1,8 +1,8 @@
 /* fusion/decide.c - asking judges for a verdict until one holds.
  *
- * Per judge: one verdict; an unusable one is asked for once more; a close one is asked for in the other
- * order too. Disagreement with itself, failure or a second unusable verdict: the next judge. None left:
- * the answer most like the others, else the first of the panel. */
+ * Per judge: one verdict; an unusable one is asked for once more; a close one is asked for in the
+ * other order too. Disagreement with itself, failure or a second unusable verdict: the next judge.
+ * None left: the answer most like the others, else the first of the panel. */
 #include "fusion/run_priv.h"
 
 static void next_judge(struct fusion *f);
@@ -63,7 +63,8 @@ static void ask_order(struct fusion *f, enum verdict_step step)
         next_judge(f);
         return;
     }
-    /* A seed that the user chose makes the whole fusion repeatable, as far as the judge's engine is. */
+    /* A seed that the user chose makes the whole fusion repeatable, as far as the judge's engine
+     * is. */
     if (f->plan.recipe.seed >= 0)
         d->asked.seed = arena_printf(f->arena, "%lld", (long long)f->plan.recipe.seed);
     ask(f);
@@ -88,7 +89,8 @@ void decide_start(struct fusion *f, const size_t *members, size_t n)
         size_t at = i;
         d->members[i] = members[i];
         /* by label: panels are small */
-        for (; at > 0 && f->plan.members[d->order[at - 1]].label > f->plan.members[members[i]].label;
+        for (;
+             at > 0 && f->plan.members[d->order[at - 1]].label > f->plan.members[members[i]].label;
              at--)
             d->order[at] = d->order[at - 1];
         d->order[at] = members[i];
@@ -97,7 +99,8 @@ void decide_start(struct fusion *f, const size_t *members, size_t n)
     ask_order(f, STEP_FIRST);
 }
 
-/* --- the verdict ------------------------------------------------------------------------------- */
+/* --- the verdict -------------------------------------------------------------------------------
+ */
 
 static void conflict(struct fusion *f)
 {

@@ -1,5 +1,5 @@
-/* fusion/deliver.c - everything that goes to the client: the winner's bytes, a refusal, or an error with
- * the reason of every member; and the figures just before the last event. */
+/* fusion/deliver.c - everything that goes to the client: the winner's bytes, a refusal, or an error
+ * with the reason of every member; and the figures just before the last event. */
 #include <stdio.h>
 
 #include "fusion/run_priv.h"
@@ -57,12 +57,14 @@ void deliver_winner(struct fusion *f, size_t member)
 void deliver_now(struct fusion *f)
 {
     struct span text = slot_text(&f->slots[f->winner]);
-    if (!deliver_begin(f) || !fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = text}))
+    if (!deliver_begin(f) ||
+        !fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = text}))
         return;
     deliver_end(f, f->all_cut ? CHAT_FINISH_LENGTH : CHAT_FINISH_STOP);
 }
 
-/* --- nothing to deliver ------------------------------------------------------------------------ */
+/* --- nothing to deliver ------------------------------------------------------------------------
+ */
 
 static const char *reason_of(const struct chat_member *m)
 {
@@ -88,8 +90,7 @@ static void deliver_refusal(struct fusion *f, const struct slot *s)
     struct span refusal = buf_span(&s->got.refusal), text = slot_text(s);
     if (!deliver_begin(f))
         return;
-    if (text.n > 0 &&
-        !fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = text}))
+    if (text.n > 0 && !fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = text}))
         return;
     if (refusal.n > 0 &&
         !fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_REFUSAL, .text = refusal}))
@@ -161,7 +162,8 @@ void fusion_failure(const struct fusion *f, struct err *out)
         bool had = f->slots[i].got.failed;
         if (!had || m->sent > out->sent)
             out->sent = had ? m->sent : SENT_MAYBE;
-        if (cls == ERR_BUSY && after >= 0 && (out->retry_after_ms < 0 || after < out->retry_after_ms))
+        if (cls == ERR_BUSY && after >= 0 &&
+            (out->retry_after_ms < 0 || after < out->retry_after_ms))
             out->retry_after_ms = after;
     }
     /* Nothing reached our client, whatever came back to us. */

@@ -1,8 +1,8 @@
 /* fusion/fence.c - untrusted text between fences: an answer as a judge sees it.
  *
- * A fence is a line that carries a nonce nobody but this request knows. Whatever in an answer could pass
- * for a fence, or for a role mark of a chat template, is broken up by one blank; the answer that goes to
- * the client is never touched. */
+ * A fence is a line that carries a nonce nobody but this request knows. Whatever in an answer could
+ * pass for a fence, or for a role mark of a chat template, is broken up by one blank; the answer
+ * that goes to the client is never touched. */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 /* What is kept of an answer however little room there is, and what stands for the rest. */
 #define MIN_ROOM_BYTES 96
-#define MARKER_BYTES 64
+#define MARKER_BYTES   64
 /* Fence lines, label, aspect's words. */
 #define FENCE_BYTES 320
 /* Longest role mark of a chat template: <|start_header_id|>. */

@@ -6,7 +6,8 @@
 #include "fusion/run_priv.h"
 #include "fusion/vote.h"
 
-/* --- the client's side ------------------------------------------------------------------------- */
+/* --- the client's side -------------------------------------------------------------------------
+ */
 
 static void on_cancel(struct chat_call *c, struct chat_usage *out)
 {
@@ -51,17 +52,18 @@ static void on_resume(struct chat_call *c)
 
 static const struct chat_call_ops call_ops = {on_cancel, on_pause, on_resume};
 
-/* --- beginning --------------------------------------------------------------------------------- */
+/* --- beginning ---------------------------------------------------------------------------------
+ */
 
 static bool over_budget(const struct plan *p, struct err *e)
 {
-    return err_set(e, ERR_BUDGET,
-                   "this fusion can cost up to %lld.%09lld USD, more than max_cost_usd (%lld.%09lld): "
-                   "lower max_tokens, take fewer or cheaper models, or raise the cap",
-                   (long long)(p->pub.worst_nusd / 1000000000),
-                   (long long)(p->pub.worst_nusd % 1000000000),
-                   (long long)(p->pub.max_cost_nusd / 1000000000),
-                   (long long)(p->pub.max_cost_nusd % 1000000000));
+    return err_set(
+        e, ERR_BUDGET,
+        "this fusion can cost up to %lld.%09lld USD, more than max_cost_usd (%lld.%09lld): "
+        "lower max_tokens, take fewer or cheaper models, or raise the cap",
+        (long long)(p->pub.worst_nusd / 1000000000), (long long)(p->pub.worst_nusd % 1000000000),
+        (long long)(p->pub.max_cost_nusd / 1000000000),
+        (long long)(p->pub.max_cost_nusd % 1000000000));
 }
 
 static bool make_slots(struct fusion *f, struct err *e)

@@ -1,8 +1,8 @@
 /* fusion/fusion.h - a source made of sources: plan, panel, quorum and grace, judge, one answer.
  *
- * One state machine per fusion, driven by events and by a loop whose clock can be faked; members and
- * judges are chat_sources found by a resolver, so it runs on recordings and on scripts as on providers.
- * Contract: docs/fusion.md. Sources: docs/fusion.md, "Where the rules come from". */
+ * One state machine per fusion, driven by events and by a loop whose clock can be faked; members
+ * and judges are chat_sources found by a resolver, so it runs on recordings and on scripts as on
+ * providers. Contract: docs/fusion.md. Sources: docs/fusion.md, "Where the rules come from". */
 #ifndef FUSOR_FUSION_FUSION_H
 #define FUSOR_FUSION_FUSION_H
 
@@ -13,15 +13,15 @@
 
 /* What the fusion needs to know of a model. */
 struct fusion_model {
-    struct span name;            /* canonical: "local/smollm2" or a listed name */
-    struct chat_source *source;  /* lives in the arena given to resolve() */
+    struct span name;           /* canonical: "local/smollm2" or a listed name */
+    struct chat_source *source; /* lives in the arena given to resolve() */
     struct price price;
-    int64_t context;             /* window in tokens, 0 unknown */
+    int64_t context; /* window in tokens, 0 unknown */
     int64_t default_max_tokens;
-    bool json_schema;            /* the engine enforces a JSON schema (grammar or native) */
-    bool bills_on;               /* a closed connection does not stop the bill */
-    struct latency *latency;     /* process-wide sketch, may be NULL */
-    unsigned leaf_calls;         /* 1, or of a nested recipe the calls it makes */
+    bool json_schema;        /* the engine enforces a JSON schema (grammar or native) */
+    bool bills_on;           /* a closed connection does not stop the bill */
+    struct latency *latency; /* process-wide sketch, may be NULL */
+    unsigned leaf_calls;     /* 1, or of a nested recipe the calls it makes */
 };
 
 struct fusion_env {
@@ -38,7 +38,7 @@ struct fusion_env {
 struct fusion_plan_call {
     struct span label, model, aspect;
     unsigned sample;
-    int64_t max_tokens;          /* sent upstream; -1: none */
+    int64_t max_tokens;                  /* sent upstream; -1: none */
     int64_t input_bound_tok, worst_nusd; /* -1 unknown */
     double weight;
 };
@@ -48,27 +48,27 @@ struct fusion_plan {
     struct fusion_plan_call *members, *judges; /* judges: every judge call that can happen */
     size_t n_members, n_judges;
     int64_t quorum;
-    int64_t worst_nusd, expected_nusd;         /* -1 unknown */
-    int64_t expected_us;                       /* -1 unknown */
-    int64_t max_cost_nusd;                     /* -1 none */
+    int64_t worst_nusd, expected_nusd; /* -1 unknown */
+    int64_t expected_us;               /* -1 unknown */
+    int64_t max_cost_nusd;             /* -1 none */
     bool fits;
     const struct span *warnings;
     size_t n_warnings;
     uint64_t seed;
 };
 
-/* Plans without dispatching. Merges r->fusion over the recipe. Values live in `a`. A request that no
- * fusion can take (n > 1, context too small, unknown model): an error. Over the cap is not an error
- * here: ->fits is false. */
+/* Plans without dispatching. Merges r->fusion over the recipe. Values live in `a`. A request that
+ * no fusion can take (n > 1, context too small, unknown model): an error. Over the cap is not an
+ * error here: ->fits is false. */
 MUST_USE bool fusion_plan_make(struct arena *a, const struct fusion_env *env,
                                const struct recipe *base, const struct chat_request *r,
                                struct fusion_plan *out, struct err *e);
 /* {mode, members: [...], judge: [...], worst_cost_usd, ...} as docs/fusion.md describes it. */
 MUST_USE bool fusion_plan_write(const struct fusion_plan *p, struct buf *out, struct err *e);
 
-/* A recipe as a source. Plain storage of the caller; must outlive its calls. Starting a fusion whose
- * plan does not fit its cap fails with ERR_BUDGET (402). CHAT_EV_MEMBER comes when the start options
- * ask for progress, or the recipe or the request says stream_members. */
+/* A recipe as a source. Plain storage of the caller; must outlive its calls. Starting a fusion
+ * whose plan does not fit its cap fails with ERR_BUDGET (402). CHAT_EV_MEMBER comes when the start
+ * options ask for progress, or the recipe or the request says stream_members. */
 struct fusion_source {
     struct chat_source source;
     const struct fusion_env *env;

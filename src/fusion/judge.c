@@ -24,11 +24,8 @@ struct slot *judge_slot(struct fusion *f, const struct fusion_model *m, struct e
         snprintf(s->label, sizeof s->label, "judge");
     else
         snprintf(s->label, sizeof s->label, "judge-%zu", i + 1);
-    *s->pub = (struct chat_member){.label = span_of(s->label),
-                                   .model = m->name,
-                                   .judge = true,
-                                   .ttft_us = -1,
-                                   .total_us = -1};
+    *s->pub = (struct chat_member){
+        .label = span_of(s->label), .model = m->name, .judge = true, .ttft_us = -1, .total_us = -1};
     f->judges[f->n_judge_calls++] = s;
     return s;
 }
@@ -72,9 +69,8 @@ bool judge_input(struct fusion *f, const struct fusion_model *m, const size_t *m
 bool judge_call(struct fusion *f, struct slot *s,
                 void (*on_event)(struct chat_sink *k, const struct chat_event *ev), struct err *e)
 {
-    struct chat_start_opts o = {.request_id = f->opts.request_id,
-                                .depth = f->opts.depth + 1,
-                                .role = "judge"};
+    struct chat_start_opts o = {
+        .request_id = f->opts.request_id, .depth = f->opts.depth + 1, .role = "judge"};
     f->deadline_us = o.deadline_us = fusion_deadline(f);
     s->sink.on_event = on_event;
     s->call = chat_start(s->model->source, &s->req, &o, &s->sink, e);

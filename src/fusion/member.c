@@ -1,4 +1,5 @@
-/* fusion/member.c - one call of a panel: its sink, what it said, whether that is usable, what it used.
+/* fusion/member.c - one call of a panel: its sink, what it said, whether that is usable, what it
+ * used.
  *
  * A member is never paused, and its reasoning is never kept: it is not part of an answer. */
 #include "base/text.h"
@@ -14,7 +15,8 @@ struct span slot_text(const struct slot *s)
     return buf_span(&s->got.text);
 }
 
-/* --- bookkeeping of any call ------------------------------------------------------------------- */
+/* --- bookkeeping of any call -------------------------------------------------------------------
+ */
 
 static int64_t now_of(const struct slot *s)
 {
@@ -59,14 +61,17 @@ void slot_note(struct slot *s, const struct chat_event *ev)
         break;
     case CHAT_EV_REASONING:
     case CHAT_EV_REFUSAL:
-    case CHAT_EV_TOOL: first_piece(s); break;
+    case CHAT_EV_TOOL:
+        first_piece(s);
+        break;
     case CHAT_EV_USAGE:
         s->pub->usage = ev->usage;
         s->got.has_usage = true;
         break;
     case CHAT_EV_MEMBER:
     case CHAT_EV_FINISH:
-    case CHAT_EV_ERROR: break;
+    case CHAT_EV_ERROR:
+        break;
     }
 }
 
@@ -75,8 +80,8 @@ void slot_missing_usage(struct slot *s)
 {
     const struct price *p = &s->model->price;
     bool free = p->known && p->input == 0 && p->output == 0;
-    bool unsent = !s->begun || (s->got.failed && (s->got.err.sent == SENT_NO ||
-                                                  s->got.err.sent == SENT_REFUSED));
+    bool unsent = !s->begun || (s->got.failed &&
+                                (s->got.err.sent == SENT_NO || s->got.err.sent == SENT_REFUSED));
     if (s->got.has_usage)
         return;
     s->pub->usage = (struct chat_usage){.cost_nusd = free || unsent ? 0 : -1, .estimated = !unsent};
@@ -127,8 +132,7 @@ static void cast_ballot(struct fusion *f, const struct slot *s)
         b->answer = (struct span){NULL, 0}; /* no memory: it votes for nothing */
 }
 
-void member_stop(struct fusion *f, struct slot *s, enum chat_member_state state,
-                 const char *reason)
+void member_stop(struct fusion *f, struct slot *s, enum chat_member_state state, const char *reason)
 {
     slot_cancel(s);
     f->live--;
@@ -138,7 +142,8 @@ void member_stop(struct fusion *f, struct slot *s, enum chat_member_state state,
     slot_show(s, true);
 }
 
-/* --- usable or not ----------------------------------------------------------------------------- */
+/* --- usable or not -----------------------------------------------------------------------------
+ */
 
 static bool is_blank(struct span s)
 {
@@ -156,7 +161,9 @@ static const char *flaw_of(struct slot *s)
         return "refused";
     }
     if (is_blank(text))
-        return got->n_tools > 0 ? "tool_calls" : got->finish == CHAT_FINISH_LENGTH ? "cut" : "empty";
+        return got->n_tools > 0                    ? "tool_calls"
+               : got->finish == CHAT_FINISH_LENGTH ? "cut"
+                                                   : "empty";
     if (!text_is_utf8(text))
         return "garbled";
     if (got->over || got->finish == CHAT_FINISH_LENGTH)
@@ -181,7 +188,8 @@ static void settle(struct fusion *f, struct slot *s)
     slot_show(s, true);
 }
 
-/* --- the sink ---------------------------------------------------------------------------------- */
+/* --- the sink ----------------------------------------------------------------------------------
+ */
 
 /* The collector is full, or memory is: the member is ended here. */
 static void overflow(struct fusion *f, struct slot *s, const struct err *err)

@@ -1,5 +1,5 @@
-/* fusion/plan.c - from a recipe and a request to the calls of one fusion: who, with what caps, under
- * which blind label. What it costs at most is plan_bound.c's. Nothing is dispatched here. */
+/* fusion/plan.c - from a recipe and a request to the calls of one fusion: who, with what caps,
+ * under which blind label. What it costs at most is plan_bound.c's. Nothing is dispatched here. */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,27 +39,37 @@ bool plan_judge_decides(const struct plan *p)
            (p->recipe.mode == FUSION_BEST_OF || (p->recipe.mode == FUSION_VOTE && p->n_judges > 0));
 }
 
-/* --- what no recipe can take ------------------------------------------------------------------- */
+/* --- what no recipe can take -------------------------------------------------------------------
+ */
 
 static bool check_request(const struct chat_request *r, const struct recipe *recipe, struct err *e)
 {
     struct span model = recipe->panel[0].model;
     if (r->n > 1)
-        return err_field(e, "n", "a recipe gives one answer: leave n out, or call a model such as "
-                                 "'%.*s'", SPAN_ARG(model));
+        return err_field(e, "n",
+                         "a recipe gives one answer: leave n out, or call a model such as "
+                         "'%.*s'",
+                         SPAN_ARG(model));
     if (r->logprobs == 1 || r->top_logprobs > 0)
-        return err_field(e, "logprobs", "a fused answer has no logprobs: leave them out, or call a "
-                                        "model such as '%.*s'", SPAN_ARG(model));
+        return err_field(e, "logprobs",
+                         "a fused answer has no logprobs: leave them out, or call a "
+                         "model such as '%.*s'",
+                         SPAN_ARG(model));
     if (r->audio_out)
-        return err_field(e, "modalities", "a recipe answers in text only: call a model such as "
-                                          "'%.*s' for audio", SPAN_ARG(model));
+        return err_field(e, "modalities",
+                         "a recipe answers in text only: call a model such as "
+                         "'%.*s' for audio",
+                         SPAN_ARG(model));
     if (r->n_tools > 0)
-        return err_field(e, "tools", "tools through a recipe come with the full fusion of a later "
-                                     "version: call a model such as '%.*s'", SPAN_ARG(model));
+        return err_field(e, "tools",
+                         "tools through a recipe come with the full fusion of a later "
+                         "version: call a model such as '%.*s'",
+                         SPAN_ARG(model));
     if (r->format == CHAT_FORMAT_JSON || r->format == CHAT_FORMAT_SCHEMA)
         return err_field(e, "response_format",
                          "structured output through a recipe comes with the full fusion of a later "
-                         "version: call a model such as '%.*s'", SPAN_ARG(model));
+                         "version: call a model such as '%.*s'",
+                         SPAN_ARG(model));
     return true;
 }
 
@@ -68,15 +78,16 @@ static bool merge_request(struct plan *p, struct arena *a, const struct recipe *
 {
     struct node n;
     p->recipe = *base;
-    if (r->fusion.p && (!node_from_json(a, r->fusion, "fusion", &n, e) ||
-                        !recipe_read(n, true, &p->recipe, e)))
+    if (r->fusion.p &&
+        (!node_from_json(a, r->fusion, "fusion", &n, e) || !recipe_read(n, true, &p->recipe, e)))
         return false;
     if (p->recipe.n_panel == 0)
         return err_field(e, "fusion.panel", "the fusion has no panel: name its models");
     return true;
 }
 
-/* --- models ------------------------------------------------------------------------------------ */
+/* --- models ------------------------------------------------------------------------------------
+ */
 
 static const struct fusion_model *find_model(struct arena *a, const struct fusion_env *env,
                                              struct span name, struct err *e)
@@ -160,12 +171,15 @@ static bool check_nesting(const struct plan *p, unsigned depth, struct err *e)
     for (size_t i = 0; i < p->n_judges; i++)
         leaves += p->judges[i]->leaf_calls > 1 ? p->judges[i]->leaf_calls : 0;
     if (leaves > LIMIT_LEAF_CALLS)
-        return err_field(e, "model", "the recipes inside this one make %u calls in all; at most %d "
-                                     "can run", leaves, LIMIT_LEAF_CALLS);
+        return err_field(e, "model",
+                         "the recipes inside this one make %u calls in all; at most %d "
+                         "can run",
+                         leaves, LIMIT_LEAF_CALLS);
     return true;
 }
 
-/* --- warnings ---------------------------------------------------------------------------------- */
+/* --- warnings ----------------------------------------------------------------------------------
+ */
 
 /* The maker's word in a model's name: "openai/gpt-5" and "gpt-4o" are both "gpt". */
 static struct span family_of(struct span name)
@@ -183,13 +197,15 @@ static bool warn_judge(struct plan *p, struct arena *a, const struct fusion_mode
     struct span family = family_of(judge->name);
     for (size_t i = 0; i < p->n_members; i++)
         if (span_eq(p->members[i].model->name, judge->name))
-            return plan_note(p, a, e, "the judge %.*s is also a member: it may favour its own answer",
+            return plan_note(p, a, e,
+                             "the judge %.*s is also a member: it may favour its own answer",
                              SPAN_ARG(judge->name));
     for (size_t i = 0; i < p->n_members && family.n > 0; i++)
         if (span_eq_nocase(family_of(p->members[i].model->name), family))
-            return plan_note(p, a, e, "the judge %.*s and the member %.*s are of one family: it may "
-                                      "favour its answer", SPAN_ARG(judge->name),
-                             SPAN_ARG(p->members[i].model->name));
+            return plan_note(p, a, e,
+                             "the judge %.*s and the member %.*s are of one family: it may "
+                             "favour its answer",
+                             SPAN_ARG(judge->name), SPAN_ARG(p->members[i].model->name));
     return true;
 }
 
@@ -210,10 +226,11 @@ static bool add_warnings(struct plan *p, struct arena *a, struct err *e)
     return true;
 }
 
-/* --- the whole --------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------------
+ */
 
-/* Labels come from the seed and the panel alone: neither the order in the recipe nor that of arrival
- * shows in them. */
+/* Labels come from the seed and the panel alone: neither the order in the recipe nor that of
+ * arrival shows in them. */
 static void set_labels(struct plan *p, uint64_t seed)
 {
     unsigned order[LIMIT_PANEL];
@@ -233,12 +250,12 @@ bool plan_build(struct arena *a, const struct fusion_env *env, const struct reci
     struct plan *p = out;
     *p = (struct plan){0};
     if (!merge_request(p, a, base, r, e) || !check_request(r, &p->recipe, e) ||
-        !add_panel(p, a, env, r, e) || !add_judges(p, a, env, r, e) ||
-        !check_nesting(p, depth, e))
+        !add_panel(p, a, env, r, e) || !add_judges(p, a, env, r, e) || !check_nesting(p, depth, e))
         return false;
     size_t n = p->n_members;
     p->quorum = p->recipe.quorum > 0 ? p->recipe.quorum : (int64_t)(n <= 2 ? n : n - 1);
-    uint64_t seed = p->recipe.seed >= 0 ? (uint64_t)p->recipe.seed : env->random(env->ctx) & SEED_MASK;
+    uint64_t seed =
+        p->recipe.seed >= 0 ? (uint64_t)p->recipe.seed : env->random(env->ctx) & SEED_MASK;
     set_labels(p, seed);
     p->pub = (struct fusion_plan){.mode = fusion_mode_name(p->recipe.mode),
                                   .quorum = p->quorum,

@@ -1,23 +1,25 @@
 /* fusion/plan_bound.c - the upper bound of a fusion: every call that the machine can make, at its
- * dearest. A token is at least one byte, so bytes of text bound the input of any model; what members may
- * write bounds what a judge reads. Estimates (expected_*) are rules of thumb and never guard money. */
+ * dearest. A token is at least one byte, so bytes of text bound the input of any model; what
+ * members may write bounds what a judge reads. Estimates (expected_*) are rules of thumb and never
+ * guard money. */
 #include "fusion/plan_priv.h"
 #include "fusion/prompt.h"
 #include "ledger/price.h"
 
 /* Chat templates add role marks to each message. */
 #define TEMPLATE_TOK 16
-/* Text with more bytes than this per token does not exist: over the window even so is surely over. */
+/* Text with more bytes than this per token does not exist: over the window even so is surely over.
+ */
 #define MAX_BYTES_PER_TOK 5
 /* Text with fewer bytes than this per token is rare: room is reckoned with it. */
 #define MIN_BYTES_PER_TOK 3
 /* Bytes that an answer in a judge's input has at least. */
 #define MIN_ANSWER_BYTES 96
 /* Usual length of an answer and of a prompt's token, for expected_nusd only. */
-#define USUAL_ANSWER_TOK 400
+#define USUAL_ANSWER_TOK    400
 #define USUAL_BYTES_PER_TOK 4
-#define USUAL_VERDICT_TOK 60
-#define LATENCY_SAMPLES 20
+#define USUAL_VERDICT_TOK   60
+#define LATENCY_SAMPLES     20
 
 static int64_t add(int64_t a, int64_t b)
 {
@@ -73,7 +75,8 @@ static void bound_members(struct plan *p, const struct chat_request *r, bool tex
     for (size_t i = 0; i < p->n_members; i++) {
         const struct plan_member *m = &p->members[i];
         struct fusion_plan_call *c = &p->pub.members[i];
-        int64_t input = text ? member_bytes(r, m) + (int64_t)(r->n_messages + 2) * TEMPLATE_TOK : -1;
+        int64_t input =
+            text ? member_bytes(r, m) + (int64_t)(r->n_messages + 2) * TEMPLATE_TOK : -1;
         *c = (struct fusion_plan_call){.label = span_make(&m->label, 1),
                                        .model = m->model->name,
                                        .aspect = m->spec->aspect,
@@ -81,12 +84,13 @@ static void bound_members(struct plan *p, const struct chat_request *r, bool tex
                                        .max_tokens = m->max_tokens,
                                        .weight = m->spec->weight};
         c->input_bound_tok = least(input, window(m->model));
-        c->worst_nusd = call_bound(m->model, c->input_bound_tok,
-                                   output_bound(m->model, m->max_tokens));
+        c->worst_nusd =
+            call_bound(m->model, c->input_bound_tok, output_bound(m->model, m->max_tokens));
     }
 }
 
-/* --- judges ------------------------------------------------------------------------------------ */
+/* --- judges ------------------------------------------------------------------------------------
+ */
 
 /* All that the judge reads beside the answers, in bytes. */
 static int64_t judge_fixed(const struct plan *p, const struct chat_request *r)
@@ -115,10 +119,8 @@ static void bound_judge(struct plan *p, const struct fusion_model *m, size_t kin
     int64_t cap = plan_judge_writes(p) ? p->judge_max_tokens : VERDICT_TOKENS;
     if (kind == 1)
         input = add(input, VERDICT_TOKENS + PROMPT_REPAIR_BYTES);
-    *c = (struct fusion_plan_call){.label = verdict_labels[kind],
-                                   .model = m->name,
-                                   .max_tokens = cap,
-                                   .weight = 1};
+    *c = (struct fusion_plan_call){
+        .label = verdict_labels[kind], .model = m->name, .max_tokens = cap, .weight = 1};
     c->input_bound_tok = least(input, window(m));
     c->worst_nusd = call_bound(m, c->input_bound_tok, output_bound(m, cap));
 }
@@ -148,7 +150,8 @@ static void bound_judges(struct plan *p, const struct chat_request *r, bool text
         }
 }
 
-/* --- sums -------------------------------------------------------------------------------------- */
+/* --- sums --------------------------------------------------------------------------------------
+ */
 
 static int64_t usual(const struct fusion_model *m, int64_t input_bytes, int64_t output, int64_t cap)
 {
@@ -197,10 +200,11 @@ static bool sum_up(struct plan *p, bool text, struct err *e)
             const struct fusion_plan_call *c = &lists[l][i];
             if (c->worst_nusd < 0 && cap >= 0)
                 return err_set(e, ERR_BUDGET,
-                               text ? "the price of '%.*s' is unknown, so max_cost_usd cannot be "
-                                      "kept: set its price in the configuration or leave the cap out"
-                                    : "what an image or a document costs '%.*s' is unknown, so "
-                                      "max_cost_usd cannot be kept: leave it or the cap out",
+                               text
+                                   ? "the price of '%.*s' is unknown, so max_cost_usd cannot be "
+                                     "kept: set its price in the configuration or leave the cap out"
+                                   : "what an image or a document costs '%.*s' is unknown, so "
+                                     "max_cost_usd cannot be kept: leave it or the cap out",
                                SPAN_ARG(c->model));
             sum = nusd_add(sum, c->worst_nusd);
         }
@@ -209,7 +213,8 @@ static bool sum_up(struct plan *p, bool text, struct err *e)
     return true;
 }
 
-/* --- windows ----------------------------------------------------------------------------------- */
+/* --- windows -----------------------------------------------------------------------------------
+ */
 
 bool plan_answer_room(int64_t context, int64_t fixed_bytes, int64_t output_tok, size_t n,
                       size_t *out_bytes)
@@ -227,9 +232,10 @@ bool plan_answer_room(int64_t context, int64_t fixed_bytes, int64_t output_tok, 
 
 static bool too_long(struct err *e, const char *who, int64_t bytes, int64_t context)
 {
-    err_field(e, "messages", "the conversation has %lld bytes of text; %s of this recipe can take it "
-                             "(largest window: %lld tokens)", (long long)bytes, who,
-              (long long)context);
+    err_field(e, "messages",
+              "the conversation has %lld bytes of text; %s of this recipe can take it "
+              "(largest window: %lld tokens)",
+              (long long)bytes, who, (long long)context);
     return err_with_code(e, "context_length_exceeded");
 }
 
@@ -240,7 +246,8 @@ static bool check_windows(const struct plan *p, const struct chat_request *r, st
     bool fits = false;
     for (size_t i = 0; i < p->n_members; i++) {
         int64_t context = p->members[i].model->context;
-        fits = fits || context <= 0 || member_bytes(r, &p->members[i]) / MAX_BYTES_PER_TOK < context;
+        fits =
+            fits || context <= 0 || member_bytes(r, &p->members[i]) / MAX_BYTES_PER_TOK < context;
         largest = context > largest ? context : largest;
     }
     if (!fits)

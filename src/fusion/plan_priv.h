@@ -7,7 +7,7 @@
 /* Tokens a verdict may take, and judge calls that one judge of the list can cost: the verdict, its
  * repair, the other order. */
 #define VERDICT_TOKENS 1024
-#define VERDICT_CALLS 3
+#define VERDICT_CALLS  3
 
 struct plan_member {
     const struct recipe_member *spec;
@@ -40,12 +40,12 @@ bool plan_judge_decides(const struct plan *p);
 MUST_USE bool plan_note(struct plan *p, struct arena *a, struct err *e, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
-/* plan_bound.c: fills calls and sums of ->pub; refuses what cannot fit a window, and an unknown price
- * under a cap. */
+/* plan_bound.c: fills calls and sums of ->pub; refuses what cannot fit a window, and an unknown
+ * price under a cap. */
 MUST_USE bool plan_bound(struct plan *p, struct arena *a, const struct chat_request *r,
                          struct err *e);
-/* Bytes that a judge with this window has for all answers together; 0: no limit. False: it cannot even
- * take the conversation. */
+/* Bytes that a judge with this window has for all answers together; 0: no limit. False: it cannot
+ * even take the conversation. */
 bool plan_answer_room(int64_t context, int64_t fixed_bytes, int64_t output_tok, size_t n,
                       size_t *out_bytes);
 

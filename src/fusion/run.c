@@ -1,18 +1,19 @@
 /* fusion/run.c - the state machine of one fusion: states, the timer, the panel's end.
  *
- * Everything enters here through four doors: an event of a call (member.c, decide.c, write.c), the timer,
- * and the client's pause, resume and cancel (fusion.c). fusion_to() alone writes the state. */
+ * Everything enters here through four doors: an event of a call (member.c, decide.c, write.c), the
+ * timer, and the client's pause, resume and cancel (fusion.c). fusion_to() alone writes the state.
+ */
 #include "fusion/run_priv.h"
 #include "fusion/vote.h"
 
-/* Grace "auto": a straggler is waited for while this is its chance to arrive in the next window, and
- * never longer than the maximum (docs/fusion.md, "Quorum and grace"). */
-#define GRACE_CHANCE 0.15
+/* Grace "auto": a straggler is waited for while this is its chance to arrive in the next window,
+ * and never longer than the maximum (docs/fusion.md, "Quorum and grace"). */
+#define GRACE_CHANCE    0.15
 #define GRACE_WINDOW_US 250000
-#define GRACE_MAX_US 5000000
-#define GRACE_SAMPLES 20
+#define GRACE_MAX_US    5000000
+#define GRACE_SAMPLES   20
 /* Without samples: a part of the time the quorum took; below the minimum an abort saves nothing. */
-#define GRACE_PART 4
+#define GRACE_PART   4
 #define GRACE_MIN_US 20000
 
 #define MOVE(s) (1u << (s))
@@ -20,8 +21,8 @@ static const unsigned moves[FUSION_STATES] = {
     [FUSION_NEW] = MOVE(FUSION_PANEL) | MOVE(FUSION_ENDED),
     [FUSION_PANEL] = MOVE(FUSION_GRACE) | MOVE(FUSION_DECIDING) | MOVE(FUSION_WRITING) |
                      MOVE(FUSION_DELIVERING) | MOVE(FUSION_ENDED),
-    [FUSION_GRACE] = MOVE(FUSION_DECIDING) | MOVE(FUSION_WRITING) | MOVE(FUSION_DELIVERING) |
-                     MOVE(FUSION_ENDED),
+    [FUSION_GRACE] =
+        MOVE(FUSION_DECIDING) | MOVE(FUSION_WRITING) | MOVE(FUSION_DELIVERING) | MOVE(FUSION_ENDED),
     [FUSION_DECIDING] = MOVE(FUSION_DELIVERING) | MOVE(FUSION_ENDED),
     [FUSION_WRITING] = MOVE(FUSION_RELAYING) | MOVE(FUSION_DELIVERING) | MOVE(FUSION_ENDED),
     [FUSION_RELAYING] = MOVE(FUSION_DELIVERING) | MOVE(FUSION_ENDED),
@@ -92,7 +93,8 @@ void fusion_stop_all(struct fusion *f)
     }
 }
 
-/* --- the panel has ended ----------------------------------------------------------------------- */
+/* --- the panel has ended -----------------------------------------------------------------------
+ */
 
 static void find_candidates(struct fusion *f)
 {
@@ -174,15 +176,23 @@ static void panel_over(struct fusion *f)
         return;
     }
     switch (r->mode) {
-    case FUSION_MERGE: write_start(f); break;
-    case FUSION_BEST_OF: decide_start(f, f->candidates, f->n_candidates); break;
-    case FUSION_VOTE: take_vote(f); break;
+    case FUSION_MERGE:
+        write_start(f);
+        break;
+    case FUSION_BEST_OF:
+        decide_start(f, f->candidates, f->n_candidates);
+        break;
+    case FUSION_VOTE:
+        take_vote(f);
+        break;
     }
 }
 
-/* --- quorum and grace -------------------------------------------------------------------------- */
+/* --- quorum and grace --------------------------------------------------------------------------
+ */
 
-/* Until when that straggler is waited for, as far as can be said now; not after `now`: no longer. */
+/* Until when that straggler is waited for, as far as can be said now; not after `now`: no longer.
+ */
 static int64_t worth_until(const struct fusion *f, const struct slot *s, int64_t now)
 {
     int64_t grace = f->plan.recipe.grace_us, last = f->quorum_us + GRACE_MAX_US;
@@ -250,22 +260,32 @@ static void panel_timeout(struct fusion *f)
     fusion_panel_changed(f);
 }
 
-/* --- timer, tasks, end of life ----------------------------------------------------------------- */
+/* --- timer, tasks, end of life -----------------------------------------------------------------
+ */
 
 static void on_timer(struct loop_timer *t)
 {
     struct fusion *f = CONTAINER_OF(t, struct fusion, timer);
     fusion_enter(f);
     switch (f->state) {
-    case FUSION_PANEL: panel_timeout(f); break;
-    case FUSION_GRACE: look_at_stragglers(f); break;
-    case FUSION_DECIDING: decide_timeout(f); break;
+    case FUSION_PANEL:
+        panel_timeout(f);
+        break;
+    case FUSION_GRACE:
+        look_at_stragglers(f);
+        break;
+    case FUSION_DECIDING:
+        decide_timeout(f);
+        break;
     case FUSION_WRITING:
-    case FUSION_RELAYING: write_timeout(f); break;
+    case FUSION_RELAYING:
+        write_timeout(f);
+        break;
     case FUSION_NEW:
     case FUSION_DELIVERING:
     case FUSION_ENDED:
-    case FUSION_STATES: break;
+    case FUSION_STATES:
+        break;
     }
     fusion_leave(f);
 }

@@ -3,9 +3,10 @@
  *   NEW -> PANEL -> GRACE -> DECIDING ----+-> DELIVERING -> ENDED
  *                         -> WRITING -> RELAYING -------> ENDED
  *
- * run.c owns the states, the timer and the panel's end; member.c the panel's calls; decide.c verdicts;
- * write.c the written answer; deliver.c everything that goes to the client; report.c the figures. The
- * fusion has one arena, which holds it, its sources and its prompts; answers are in their collectors. */
+ * run.c owns the states, the timer and the panel's end; member.c the panel's calls; decide.c
+ * verdicts; write.c the written answer; deliver.c everything that goes to the client; report.c the
+ * figures. The fusion has one arena, which holds it, its sources and its prompts; answers are in
+ * their collectors. */
 #ifndef FUSOR_FUSION_RUN_PRIV_H
 #define FUSOR_FUSION_RUN_PRIV_H
 
@@ -26,7 +27,7 @@ enum fusion_state {
     FUSION_WRITING,    /* judge runs: nothing has gone out; timer: the call's time limit */
     FUSION_RELAYING,   /* judge runs: its text goes out as it comes; timer: as above */
     FUSION_DELIVERING, /* winner is set, nobody runs; waits only while the client is paused */
-    FUSION_ENDED,      /* the last event went out, or it was cancelled; memory goes after this turn */
+    FUSION_ENDED, /* the last event went out, or it was cancelled; memory goes after this turn */
     FUSION_STATES
 };
 
@@ -36,16 +37,16 @@ struct fusion;
 struct slot {
     struct chat_sink sink;
     struct fusion *f;
-    struct chat_call *call;   /* NULL: not begun, or over */
-    struct chat_member *pub;  /* in ->members or ->judge_calls of the fusion */
-    struct chat_collect got;  /* text of members and verdicts; usage and error of all */
+    struct chat_call *call;  /* NULL: not begun, or over */
+    struct chat_member *pub; /* in ->members or ->judge_calls of the fusion */
+    struct chat_collect got; /* text of members and verdicts; usage and error of all */
     struct chat_request req;
     const struct fusion_model *model;
     int64_t started_us;
-    int64_t shown_us;         /* when progress last went out */
-    bool dirty;               /* progress has not gone out yet */
-    bool begun;               /* start() gave a call */
-    bool refused;             /* the answer is a refusal */
+    int64_t shown_us; /* when progress last went out */
+    bool dirty;       /* progress has not gone out yet */
+    bool begun;       /* start() gave a call */
+    bool refused;     /* the answer is a refusal */
     char label[12];
 };
 
@@ -53,19 +54,19 @@ struct slot {
 enum verdict_step { STEP_FIRST, STEP_OTHER_ORDER };
 
 struct decision {
-    size_t judge;             /* index into the judges; beyond the last: none is left */
+    size_t judge; /* index into the judges; beyond the last: none is left */
     enum verdict_step step;
-    bool repaired;            /* this judge was asked again once */
-    struct verdict first;     /* STEP_OTHER_ORDER: what it said to the first order */
+    bool repaired;               /* this judge was asked again once */
+    struct verdict first;        /* STEP_OTHER_ORDER: what it said to the first order */
     size_t members[LIMIT_PANEL]; /* who is judged, in panel order */
     size_t order[LIMIT_PANEL];   /* the same by label: how they are shown first */
     size_t n;
-    struct chat_request asked;   /* the last request, for a repair */
+    struct chat_request asked; /* the last request, for a repair */
 };
 
 struct fusion {
-    struct chat_call call;    /* what the client holds */
-    struct arena *arena;      /* holds this struct too */
+    struct chat_call call; /* what the client holds */
+    struct arena *arena;   /* holds this struct too */
     const struct fusion_env *env;
     struct chat_sink *sink;
     const struct chat_request *client;
@@ -73,24 +74,24 @@ struct fusion {
     struct plan plan;
     enum fusion_state state;
     struct loop_timer timer;
-    struct loop_task freed;   /* ENDED: gives everything back */
-    struct loop_task kick;    /* what may not happen inside start() or resume() */
-    unsigned on_stack;        /* callbacks of ours that have not returned */
+    struct loop_task freed; /* ENDED: gives everything back */
+    struct loop_task kick;  /* what may not happen inside start() or resume() */
+    unsigned on_stack;      /* callbacks of ours that have not returned */
     int64_t started_us, quorum_us;
-    int64_t deadline_us;      /* of the calls that run now; 0: none */
+    int64_t deadline_us; /* of the calls that run now; 0: none */
 
-    struct slot *slots;       /* plan.n_members */
+    struct slot *slots; /* plan.n_members */
     struct chat_member *members;
-    struct ballot *ballots;   /* vote only */
+    struct ballot *ballots; /* vote only */
     const struct canon *canon;
-    size_t live;              /* members running */
-    size_t usable;            /* members with a usable answer */
+    size_t live;   /* members running */
+    size_t usable; /* members with a usable answer */
 
     /* Since the panel ended: what can go out, in panel order. */
     size_t candidates[LIMIT_PANEL];
     size_t n_candidates;
-    bool all_cut;             /* no answer was whole: the finish is `length` */
-    size_t winner;            /* DELIVERING: member index */
+    bool all_cut;  /* no answer was whole: the finish is `length` */
+    size_t winner; /* DELIVERING: member index */
 
     struct slot *judges[MAX_JUDGE_CALLS]; /* every judge call made, in order */
     struct chat_member *judge_calls;
@@ -99,8 +100,8 @@ struct fusion {
     const struct fusion_model *const *judge_list;
     size_t n_judge_list;
     struct decision decision;
-    size_t writer;            /* WRITING, RELAYING: index into judge_list */
-    char lead[32];            /* white space before the written answer's first word */
+    size_t writer; /* WRITING, RELAYING: index into judge_list */
+    char lead[32]; /* white space before the written answer's first word */
     size_t n_lead;
 
     bool progress, paused, sent_start, sent_text;
@@ -111,7 +112,8 @@ struct fusion {
     struct chat_fusion_report report;
 };
 
-/* run.c ------------------------------------------------------------------------------------------- */
+/* run.c -------------------------------------------------------------------------------------------
+ */
 /* The only writer of ->state. */
 void fusion_to(struct fusion *f, enum fusion_state s);
 /* After any change of a member. */
@@ -136,7 +138,8 @@ void fusion_free(struct fusion *f);
 /* Cancels every running call, without an event. */
 void fusion_stop_all(struct fusion *f);
 
-/* member.c ---------------------------------------------------------------------------------------- */
+/* member.c ----------------------------------------------------------------------------------------
+ */
 MUST_USE bool member_start(struct fusion *f, size_t i, struct err *e);
 /* Stops it where it stands and books what it used. */
 void member_stop(struct fusion *f, struct slot *s, enum chat_member_state state,
@@ -151,7 +154,8 @@ void slot_missing_usage(struct slot *s);
 void slot_show(struct slot *s, bool force);
 struct span slot_text(const struct slot *s);
 
-/* decide.c, write.c ------------------------------------------------------------------------------- */
+/* decide.c, write.c -------------------------------------------------------------------------------
+ */
 /* Among members[0..n) (indexes): asks judges until one of them wins, then delivers. */
 void decide_start(struct fusion *f, const size_t *members, size_t n);
 void decide_timeout(struct fusion *f);
@@ -174,19 +178,21 @@ void judge_fallback(struct fusion *f, const size_t *members, size_t n);
 void judge_degraded(struct fusion *f, const char *code, const struct fusion_model *m,
                     const char *why);
 
-/* deliver.c --------------------------------------------------------------------------------------- */
+/* deliver.c ---------------------------------------------------------------------------------------
+ */
 /* False when the client cancelled meanwhile: return at once. */
 MUST_USE bool fusion_emit(struct fusion *f, const struct chat_event *ev);
 MUST_USE bool deliver_begin(struct fusion *f); /* START, once */
 void deliver_winner(struct fusion *f, size_t member);
-void deliver_now(struct fusion *f);            /* DELIVERING, not paused */
+void deliver_now(struct fusion *f); /* DELIVERING, not paused */
 void deliver_end(struct fusion *f, enum chat_finish finish);
 void deliver_error(struct fusion *f, const struct err *err);
 /* No member has an answer: the first refusal, or an error with every member's reason. */
 void deliver_nothing(struct fusion *f);
 void fusion_failure(const struct fusion *f, struct err *out);
 
-/* report.c ---------------------------------------------------------------------------------------- */
+/* report.c ----------------------------------------------------------------------------------------
+ */
 struct chat_usage report_usage(const struct fusion *f);
 void report_make(struct fusion *f);
 

@@ -1,5 +1,5 @@
-/* fusion/verdict.c - see verdict.h. Small models wrap their JSON in talk: the first object that parses
- * is the verdict, whatever stands around it. */
+/* fusion/verdict.c - see verdict.h. Small models wrap their JSON in talk: the first object that
+ * parses is the verdict, whatever stands around it. */
 #include "fusion/verdict.h"
 
 #include <math.h>
@@ -10,30 +10,37 @@
 #define MAX_SCORE 10
 /* Two scores that differ by no more than this may be the order's doing. */
 #define CLOSE_SCORE 1.0
-/* A verdict is short: objects are looked for in the first bytes of a reply, and only a few times. */
+/* A verdict is short: objects are looked for in the first bytes of a reply, and only a few times.
+ */
 #define MAX_REPLY_BYTES KIB(64)
-#define MAX_OBJECTS 8
-#define SCHEMA_BYTES KIB(8)
+#define MAX_OBJECTS     8
+#define SCHEMA_BYTES    KIB(8)
 
 struct span verdict_schema(struct arena *a, const char *labels, size_t n)
 {
     struct buf b;
     struct err e;
     buf_init(&b, SCHEMA_BYTES);
-    bool ok = buf_add(&b, SPAN("{\"type\":\"object\",\"properties\":{\"scores\":{\"type\":\"object\","
-                               "\"properties\":{"), &e);
+    bool ok = buf_add(&b,
+                      SPAN("{\"type\":\"object\",\"properties\":{\"scores\":{\"type\":\"object\","
+                           "\"properties\":{"),
+                      &e);
     for (size_t i = 0; ok && i < n; i++)
         ok = buf_addf(&b, &e, "%s\"%c\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10}",
                       i > 0 ? "," : "", labels[i]);
     ok = ok && buf_add(&b, SPAN("},\"required\":["), &e);
     for (size_t i = 0; ok && i < n; i++)
         ok = buf_addf(&b, &e, "%s\"%c\"", i > 0 ? "," : "", labels[i]);
-    ok = ok && buf_add(&b, SPAN("],\"additionalProperties\":false},"
-                                "\"best\":{\"type\":\"string\",\"enum\":["), &e);
+    ok = ok && buf_add(&b,
+                       SPAN("],\"additionalProperties\":false},"
+                            "\"best\":{\"type\":\"string\",\"enum\":["),
+                       &e);
     for (size_t i = 0; ok && i < n; i++)
         ok = buf_addf(&b, &e, "%s\"%c\"", i > 0 ? "," : "", labels[i]);
-    ok = ok && buf_add(&b, SPAN("]}},\"required\":[\"scores\",\"best\"],"
-                                "\"additionalProperties\":false}"), &e);
+    ok = ok && buf_add(&b,
+                       SPAN("]}},\"required\":[\"scores\",\"best\"],"
+                            "\"additionalProperties\":false}"),
+                       &e);
     struct span out = ok ? arena_dup(a, buf_span(&b)) : (struct span){NULL, 0};
     buf_done(&b);
     return out;

@@ -7,7 +7,7 @@
 
 /* Weights are decimal fractions: sums that differ by less are the same. */
 #define WEIGHT_EPSILON 1e-9
-#define MAX_WORDS 1024
+#define MAX_WORDS      1024
 
 /* Index of the first ballot with the same answer. */
 static size_t class_of(const struct ballot *b, size_t i)
@@ -62,7 +62,8 @@ bool vote_decided(const struct ballot *b, size_t n)
         if (!b[i].pending)
             continue;
         open += b[i].weight;
-        /* One that comes before the winner in the panel could agree with it: its text would go out. */
+        /* One that comes before the winner in the panel could agree with it: its text would go out.
+         */
         if (i < r.winner)
             return false;
     }
@@ -74,7 +75,8 @@ bool vote_decided(const struct ballot *b, size_t n)
     return weight[r.winner] > open + WEIGHT_EPSILON;
 }
 
-/* --- likeness of texts ------------------------------------------------------------------------- */
+/* --- likeness of texts -------------------------------------------------------------------------
+ */
 
 struct words {
     uint64_t hash[MAX_WORDS];

@@ -25,9 +25,9 @@ void vote_count(const struct ballot *b, size_t n, struct vote_result *out);
 /* True when no pending ballot can change the winner or whose text goes out. */
 bool vote_decided(const struct ballot *b, size_t n);
 
-/* Which text has most in common with the others: mean Jaccard similarity of their sets of words (the
- * first 1,024 of each); the first among equals. *out_mean (may be NULL): mean over all pairs. Without
- * memory: 0 and -1. n >= 1. */
+/* Which text has most in common with the others: mean Jaccard similarity of their sets of words
+ * (the first 1,024 of each); the first among equals. *out_mean (may be NULL): mean over all pairs.
+ * Without memory: 0 and -1. n >= 1. */
 size_t vote_most_alike(const struct span *texts, size_t n, double *out_mean);
 
 #endif

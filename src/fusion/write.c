@@ -1,7 +1,7 @@
 /* fusion/write.c - the written answer: the judge's text goes to the client as it comes.
  *
- * Until the first byte has gone out a judge that fails is replaced by the next one, and at last by a
- * member's answer; after it a failure is an error, never a second answer and never a fake end. */
+ * Until the first byte has gone out a judge that fails is replaced by the next one, and at last by
+ * a member's answer; after it a failure is an error, never a second answer and never a fake end. */
 #include "fusion/run_priv.h"
 
 static void write_next(struct fusion *f);
@@ -11,7 +11,8 @@ static struct slot *slot_now(const struct fusion *f)
     return f->judges[f->n_judge_calls - 1];
 }
 
-/* --- relaying ---------------------------------------------------------------------------------- */
+/* --- relaying ----------------------------------------------------------------------------------
+ */
 
 /* The first piece that matters: from now on this judge's answer is the answer. */
 static bool begin(struct fusion *f, struct slot *s)
@@ -34,8 +35,7 @@ static bool send_lead(struct fusion *f)
 /* White space alone is no answer: it is held back until a word follows, as far as it is short. */
 static void relay_text(struct fusion *f, struct slot *s, const struct chat_event *ev)
 {
-    if (!f->sent_text && span_trim(ev->text).n == 0 &&
-        ev->text.n <= sizeof f->lead - f->n_lead) {
+    if (!f->sent_text && span_trim(ev->text).n == 0 && ev->text.n <= sizeof f->lead - f->n_lead) {
         if (ev->text.n > 0)
             memcpy(f->lead + f->n_lead, ev->text.p, ev->text.n);
         f->n_lead += ev->text.n;
@@ -60,7 +60,8 @@ static void relay_other(struct fusion *f, struct slot *s, const struct chat_even
         return; /* cancelled: the caller sees the state */
 }
 
-/* --- the end of the judge's call --------------------------------------------------------------- */
+/* --- the end of the judge's call ---------------------------------------------------------------
+ */
 
 static enum chat_finish finish_of(const struct fusion *f, enum chat_finish finish)
 {
@@ -69,8 +70,8 @@ static enum chat_finish finish_of(const struct fusion *f, enum chat_finish finis
     return finish == CHAT_FINISH_TOOL_CALLS ? CHAT_FINISH_STOP : finish;
 }
 
-/* It ended without a word. What it thought may have gone out: then no other judge begins anew, but a
- * member's answer can still follow. */
+/* It ended without a word. What it thought may have gone out: then no other judge begins anew, but
+ * a member's answer can still follow. */
 static void wrote_nothing(struct fusion *f, struct slot *s)
 {
     struct err e;
@@ -123,10 +124,16 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
     slot_note(s, ev);
     if (s->call) {
         switch (ev->kind) {
-        case CHAT_EV_TEXT: relay_text(f, s, ev); break;
+        case CHAT_EV_TEXT:
+            relay_text(f, s, ev);
+            break;
         case CHAT_EV_REASONING:
-        case CHAT_EV_REFUSAL: relay_other(f, s, ev); break;
-        case CHAT_EV_FINISH: judge_finished(f, s, ev); break;
+        case CHAT_EV_REFUSAL:
+            relay_other(f, s, ev);
+            break;
+        case CHAT_EV_FINISH:
+            judge_finished(f, s, ev);
+            break;
         case CHAT_EV_ERROR:
             s->got.failed = true;
             err_set(&unknown, ERR_UPSTREAM, "failed without a reason");
@@ -137,13 +144,15 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
         case CHAT_EV_START:
         case CHAT_EV_TOOL: /* it has no tools: what it calls exists nowhere */
         case CHAT_EV_MEMBER:
-        case CHAT_EV_USAGE: break;
+        case CHAT_EV_USAGE:
+            break;
         }
     }
     fusion_leave(f);
 }
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking ------------------------------------------------------------------------------------
+ */
 
 /* The drafts in the order of their labels. */
 static size_t by_label(const struct fusion *f, size_t *out)

@@ -74,8 +74,8 @@ enum chat_member_state rig_state(const struct rig *g, size_t i)
     return g->client.report.members[i].state;
 }
 
-/* --- a judge that prefers the answer with a given text: it reads the fences as it was told --------- */
-
+/* --- a judge that prefers the answer with a given text: it reads the fences as it was told
+ * --------- */
 
 struct span scripted_prompt(const struct scripted *m)
 {
@@ -129,7 +129,9 @@ static void write_verdict(struct reader *r, struct script *out)
     for (size_t i = 0; i < r->n; i++)
         at += (size_t)snprintf(r->reply + at, sizeof r->reply - at, "%s\"%c\": %d",
                                i > 0 ? ", " : "", r->label[i],
-                               r->label[i] == r->best ? 8 : r->close ? 7 : 3);
+                               r->label[i] == r->best ? 8
+                               : r->close             ? 7
+                                                      : 3);
     snprintf(r->reply + at, sizeof r->reply - at, "}, \"best\": \"%c\"}", r->best);
     out->text = span_of(r->reply);
 }

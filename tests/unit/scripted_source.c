@@ -14,7 +14,8 @@
 /* Tests of memory faults fail one allocation; where it is one of ours, the second try works. */
 #define TWICE(call) assert_true((call) || (call))
 
-/* --- a call -------------------------------------------------------------------------------------- */
+/* --- a call --------------------------------------------------------------------------------------
+ */
 
 struct scripted_call {
     struct chat_call call;
@@ -70,9 +71,8 @@ static void end(struct scripted_call *c)
 static bool begin(struct scripted_call *c)
 {
     c->started = true;
-    if (!emit(c, &(struct chat_event){.kind = CHAT_EV_START,
-                                      .id = SPAN("upstream-1"),
-                                      .model = c->model->name}))
+    if (!emit(c, &(struct chat_event){
+                     .kind = CHAT_EV_START, .id = SPAN("upstream-1"), .model = c->model->name}))
         return false;
     if (c->script.reasoning.n > 0 &&
         !emit(c, &(struct chat_event){.kind = CHAT_EV_REASONING, .text = c->script.reasoning}))
@@ -121,8 +121,8 @@ static void on_cancel(struct chat_call *call, struct chat_usage *out)
 {
     struct scripted_call *c = CONTAINER_OF(call, struct scripted_call, call);
     /* What came so far, at the model's price. */
-    struct chat_usage u = {.input = 10, .output = (int64_t)(c->sent > 0 ? 1 + c->sent / 8 : 0),
-                           .estimated = true};
+    struct chat_usage u = {
+        .input = 10, .output = (int64_t)(c->sent > 0 ? 1 + c->sent / 8 : 0), .estimated = true};
     assert_false(c->dead);
     u.cost_nusd = price_cost_nusd(&c->model->price, &u);
     if (c->said_usage)
@@ -202,7 +202,8 @@ static struct chat_call *start(struct chat_source *s, const struct chat_request 
 
 static const struct chat_source_ops source_ops = {start};
 
-/* --- the environment ----------------------------------------------------------------------------- */
+/* --- the environment -----------------------------------------------------------------------------
+ */
 
 static bool resolve(void *ctx, struct arena *a, struct span name, struct fusion_model *out,
                     struct err *e)
@@ -242,8 +243,8 @@ void lab_init(struct lab *l, uint64_t seed)
     l->loop = loop_sim_new(NULL);
     assert_non_null(l->loop);
     rng_init(&l->rng, seed);
-    l->env = (struct fusion_env){.loop = l->loop, .resolve = resolve, .ctx = l,
-                                 .random = next_random, .fusion_id = next_id};
+    l->env = (struct fusion_env){
+        .loop = l->loop, .resolve = resolve, .ctx = l, .random = next_random, .fusion_id = next_id};
     recipe_init(&l->recipe);
     l->recipe.name = SPAN("council");
     fusion_source_init(&l->source, &l->env, &l->recipe);
@@ -302,7 +303,8 @@ size_t lab_running(const struct lab *l)
     return n;
 }
 
-/* --- the client ---------------------------------------------------------------------------------- */
+/* --- the client ----------------------------------------------------------------------------------
+ */
 
 static void copy_report(struct client *c, const struct chat_fusion_report *r)
 {
@@ -362,11 +364,21 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
         c->started = true;
         c->first_us = loop_now_us(c->lab->loop);
         break;
-    case CHAT_EV_TEXT: add(&c->text, ev->text); break;
-    case CHAT_EV_REASONING: add(&c->reasoning, ev->text); break;
-    case CHAT_EV_REFUSAL: add(&c->refusal, ev->text); break;
-    case CHAT_EV_TOOL: fail_msg("a fusion calls no tools"); break;
-    case CHAT_EV_MEMBER: c->members++; break;
+    case CHAT_EV_TEXT:
+        add(&c->text, ev->text);
+        break;
+    case CHAT_EV_REASONING:
+        add(&c->reasoning, ev->text);
+        break;
+    case CHAT_EV_REFUSAL:
+        add(&c->refusal, ev->text);
+        break;
+    case CHAT_EV_TOOL:
+        fail_msg("a fusion calls no tools");
+        break;
+    case CHAT_EV_MEMBER:
+        c->members++;
+        break;
     case CHAT_EV_USAGE:
         c->usages++;
         c->usage = ev->usage;

@@ -1,5 +1,5 @@
-/* tests/unit/scripted_source.h - models that say what a script says, on the simulated loop; and a sink
- * that checks the order of events. What fusion tests are made of. */
+/* tests/unit/scripted_source.h - models that say what a script says, on the simulated loop; and a
+ * sink that checks the order of events. What fusion tests are made of. */
 #ifndef FUSOR_TESTS_SCRIPTED_SOURCE_H
 #define FUSOR_TESTS_SCRIPTED_SOURCE_H
 
@@ -7,21 +7,22 @@
 #include "chat/collect.h"
 #include "fusion/fusion.h"
 
-/* --- a model ------------------------------------------------------------------------------------- */
+/* --- a model -------------------------------------------------------------------------------------
+ */
 
 struct scripted;
 
 /* One answer. Times are from the start of the call. */
 struct script {
     struct span text, refusal, reasoning;
-    size_t chunk;          /* bytes per piece of text; 0: one piece */
-    int64_t first_us;      /* START and the first piece */
-    int64_t every_us;      /* between pieces */
-    int64_t end_us;        /* from the last piece to the end */
+    size_t chunk;     /* bytes per piece of text; 0: one piece */
+    int64_t first_us; /* START and the first piece */
+    int64_t every_us; /* between pieces */
+    int64_t end_us;   /* from the last piece to the end */
     enum chat_finish finish;
-    struct err err;        /* cls set: ends with this error after its text */
-    bool no_start;         /* start() itself fails with err */
-    bool hang;             /* never ends */
+    struct err err; /* cls set: ends with this error after its text */
+    bool no_start;  /* start() itself fails with err */
+    bool hang;      /* never ends */
     bool no_usage;
     struct chat_usage usage;
 };
@@ -44,12 +45,13 @@ struct scripted {
     void *ctx;
     /* what happened */
     size_t starts, ended, cancelled, pauses, resumes;
-    int64_t billed_nusd;     /* of all calls that ended or were cancelled; -1: one was unknown */
-    struct buf asked;        /* the last request: "[role] text\n" per message */
+    int64_t billed_nusd;      /* of all calls that ended or were cancelled; -1: one was unknown */
+    struct buf asked;         /* the last request: "[role] text\n" per message */
     struct chat_request last; /* borrowed from the fusion: for numbers only after its end */
 };
 
-/* --- an environment of models -------------------------------------------------------------------- */
+/* --- an environment of models --------------------------------------------------------------------
+ */
 
 #define LAB_MODELS 24
 
@@ -75,7 +77,8 @@ struct scripted *lab_judge(struct lab *l, const char *name, const char *text, in
 struct err lab_error(enum err_class cls, const char *msg);
 size_t lab_running(const struct lab *l); /* calls begun and not over */
 
-/* --- a client ------------------------------------------------------------------------------------ */
+/* --- a client ------------------------------------------------------------------------------------
+ */
 
 struct client {
     struct chat_sink sink;
@@ -99,8 +102,8 @@ struct client {
     struct loop_timer resume, leave;
 };
 
-/* Starts the recipe with one user message, runs the loop until nothing is left. cancel_at, pause_at and
- * leave (by lab_leave_after) may be set between client_init() and client_run(). */
+/* Starts the recipe with one user message, runs the loop until nothing is left. cancel_at, pause_at
+ * and leave (by lab_leave_after) may be set between client_init() and client_run(). */
 void client_init(struct client *c, struct lab *l);
 /* False: start failed, see ->err. */
 bool client_start(struct client *c, const struct chat_request *r);

@@ -10,8 +10,14 @@
 #include "base/mem.h"
 #include "fusion/canon.h"
 
-enum { AUTO_ = FUSION_ANSWER_AUTO, CHOICE = FUSION_ANSWER_CHOICE, NUMBER = FUSION_ANSWER_NUMBER,
-       BOOL_ = FUSION_ANSWER_BOOLEAN, JSON = FUSION_ANSWER_JSON, TEXT = FUSION_ANSWER_TEXT };
+enum {
+    AUTO_ = FUSION_ANSWER_AUTO,
+    CHOICE = FUSION_ANSWER_CHOICE,
+    NUMBER = FUSION_ANSWER_NUMBER,
+    BOOL_ = FUSION_ANSWER_BOOLEAN,
+    JSON = FUSION_ANSWER_JSON,
+    TEXT = FUSION_ANSWER_TEXT
+};
 
 static const struct {
     int kind;
@@ -58,7 +64,10 @@ static const struct {
     {NUMBER, "The answer is $1,234.50.", "n:1234.5"},
     {NUMBER, "Answer: 007", "n:7"},
     {NUMBER, "-0.0", "n:0"},
-    {NUMBER, "\xE2\x88\x92" "3", "n:-3"},
+    {NUMBER,
+     "\xE2\x88\x92"
+     "3",
+     "n:-3"},
     {NUMBER, "5e3", "n:5000"},
     {NUMBER, "1.5E-3", "n:0.0015"},
     {NUMBER, "0.000120", "n:0.00012"},
@@ -77,7 +86,8 @@ static const struct {
     {NUMBER, "12345678901234567890123456789012345678901234567890", /* longer than any integer */
      "n:12345678901234567890123456789012345678901234567890"},
     {NUMBER, "none", NULL},
-    {NUMBER, "First 3 apples, then 4 more, so that there are seven in the basket.\nTotal is\n7", "n:7"},
+    {NUMBER, "First 3 apples, then 4 more, so that there are seven in the basket.\nTotal is\n7",
+     "n:7"},
     /* boolean */
     {BOOL_, "Yes.", "b:true"},
     {BOOL_, "**No**, because", "b:false"},
@@ -107,8 +117,10 @@ static const struct {
     {AUTO_, "[1, 2]", "j:[1,2]"},
     {AUTO_, "The answer is (None of the above).", "t:none of the above"},
     {AUTO_, "The answer is 42 of the many", "t:42 of the many"},
-    {AUTO_, "A long text that is no short answer at all, and says nothing that could be counted in "
-            "any way.", NULL},
+    {AUTO_,
+     "A long text that is no short answer at all, and says nothing that could be counted in "
+     "any way.",
+     NULL},
     {AUTO_, "A long text that is no short answer at all, but it ends with a value.\n\n17", "n:17"},
     {AUTO_, "A long text that is no short answer at all, and it ends with mere words.\n\nGoodbye",
      NULL},

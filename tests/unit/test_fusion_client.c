@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "fusion_rig.h"
 
-/* --- the client -------------------------------------------------------------------------------------- */
+/* --- the client
+ * -------------------------------------------------------------------------------------- */
 
 static void test_trap_15_a_client_that_leaves_aborts_all(void **state)
 {
@@ -110,9 +111,11 @@ static void test_progress_is_coalesced(void **state)
     rig_done(g);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------ */
+/* --- memory
+ * ------------------------------------------------------------------------------------------ */
 
-/* Every allocation fails in turn: an answer or an error, never a crash, a leak or a hanging call. */
+/* Every allocation fails in turn: an answer or an error, never a crash, a leak or a hanging call.
+ */
 static void test_out_of_memory_anywhere(void **state)
 {
     static const enum fusion_mode modes[] = {FUSION_MERGE, FUSION_BEST_OF, FUSION_VOTE};

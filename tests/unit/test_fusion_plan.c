@@ -1,5 +1,5 @@
-/* tests/unit/test_fusion_plan.c - the plan: what is refused, caps and notes, and that its bound holds over
- * every call that the machine makes. */
+/* tests/unit/test_fusion_plan.c - the plan: what is refused, caps and notes, and that its bound
+ * holds over every call that the machine makes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,19 +16,48 @@ static bool plan(struct rig *g, struct arena *a, struct fusion_plan *p, struct e
     return fusion_plan_make(a, &g->lab.env, &g->lab.recipe, &g->req, p, e);
 }
 
-/* --- what a recipe cannot take ------------------------------------------------------------------- */
+/* --- what a recipe cannot take -------------------------------------------------------------------
+ */
 
 static const struct chat_tool one_tool = {.name = SPAN_INIT("f"), .strict = -1};
 
-static void with_n(struct chat_request *r) { r->n = 2; }
-static void with_logprobs(struct chat_request *r) { r->logprobs = 1; }
-static void with_audio(struct chat_request *r) { r->audio_out = true; }
-static void with_tools(struct chat_request *r) { r->tools = &one_tool; r->n_tools = 1; }
-static void with_json(struct chat_request *r) { r->format = CHAT_FORMAT_JSON; }
-static void with_schema(struct chat_request *r) { r->format = CHAT_FORMAT_SCHEMA; }
-static void with_unknown(struct chat_request *r) { r->fusion = SPAN("{\"modus\": \"merge\"}"); }
-static void with_debate(struct chat_request *r) { r->fusion = SPAN("{\"mode\": \"debate\"}"); }
-static void with_stranger(struct chat_request *r) { r->fusion = SPAN("{\"panel\": [\"no/body\"]}"); }
+static void with_n(struct chat_request *r)
+{
+    r->n = 2;
+}
+static void with_logprobs(struct chat_request *r)
+{
+    r->logprobs = 1;
+}
+static void with_audio(struct chat_request *r)
+{
+    r->audio_out = true;
+}
+static void with_tools(struct chat_request *r)
+{
+    r->tools = &one_tool;
+    r->n_tools = 1;
+}
+static void with_json(struct chat_request *r)
+{
+    r->format = CHAT_FORMAT_JSON;
+}
+static void with_schema(struct chat_request *r)
+{
+    r->format = CHAT_FORMAT_SCHEMA;
+}
+static void with_unknown(struct chat_request *r)
+{
+    r->fusion = SPAN("{\"modus\": \"merge\"}");
+}
+static void with_debate(struct chat_request *r)
+{
+    r->fusion = SPAN("{\"mode\": \"debate\"}");
+}
+static void with_stranger(struct chat_request *r)
+{
+    r->fusion = SPAN("{\"panel\": [\"no/body\"]}");
+}
 
 static void test_refusals(void **state)
 {
@@ -64,7 +93,8 @@ static void test_refusals(void **state)
     }
 }
 
-/* --- caps ---------------------------------------------------------------------------------------- */
+/* --- caps ----------------------------------------------------------------------------------------
+ */
 
 static void test_max_tokens_and_defaults(void **state)
 {
@@ -151,7 +181,8 @@ static void test_warnings(void **state)
     }
 }
 
-/* --- windows ------------------------------------------------------------------------------------- */
+/* --- windows -------------------------------------------------------------------------------------
+ */
 
 static void test_context(void **state)
 {
@@ -194,10 +225,11 @@ static void test_answers_are_trimmed_to_the_judges_window(void **state)
     rig_done(g);
 }
 
-/* --- the bound ----------------------------------------------------------------------------------- */
+/* --- the bound -----------------------------------------------------------------------------------
+ */
 
-/* Worst things that judges can do, in every mode: no run costs more than its plan said, and no run makes
- * more judge calls than the plan lists. Every call uses its cap to the last token. */
+/* Worst things that judges can do, in every mode: no run costs more than its plan said, and no run
+ * makes more judge calls than the plan lists. Every call uses its cap to the last token. */
 static void spend_all(struct scripted *m, const struct chat_request *r, struct script *out)
 {
     int64_t input = chat_input_bytes(r) + (int64_t)r->n_messages * 16;
@@ -244,8 +276,15 @@ static void one_bound(enum fusion_mode mode, size_t judges, enum bad bad, size_t
     g->req.max_tokens = 40;
     g->lab.recipe.panel[0].max_tokens = 30;
     for (size_t i = 0; i < 3; i++)
-        lab_member(&g->lab, i == 0 ? "x/a" : i == 1 ? "x/b" : "x/c",
-                   i == 0 ? "1" : i == 1 ? "2" : "3", 10)->answer = spend_all;
+        lab_member(&g->lab,
+                   i == 0   ? "x/a"
+                   : i == 1 ? "x/b"
+                            : "x/c",
+                   i == 0   ? "1"
+                   : i == 1 ? "2"
+                            : "3",
+                   10)
+            ->answer = spend_all;
     for (size_t i = 0; i < judges; i++) {
         struct scripted *j = lab_judge(&g->lab, names[i], "", 10);
         j->answer = bad_judge;
@@ -276,7 +315,8 @@ static void test_no_run_costs_more_than_its_plan(void **state)
             }
 }
 
-/* --- as JSON ------------------------------------------------------------------------------------- */
+/* --- as JSON -------------------------------------------------------------------------------------
+ */
 
 static void test_plan_as_json(void **state)
 {
@@ -293,11 +333,19 @@ static void test_plan_as_json(void **state)
     buf_init(&b, KIB(64));
     assert_true(fusion_plan_write(&p, &b, &e));
     struct span s = buf_span(&b);
-    static const char *const want[] = {
-        "\"mode\":\"merge\"", "\"members\":[{\"label\":\"", "\"model\":\"x/a\"", "\"max_tokens\":10",
-        "\"worst_cost_usd\":null", "\"judge\":[{\"label\":\"judge\",\"model\":\"y/j\"",
-        "\"fits\":true", "\"shrunk\":[]", "\"warnings\":[]", "\"seed\":7", "\"quorum\":2",
-        "\"expected_ms\":null", "\"expected_cost_usd\":null"};
+    static const char *const want[] = {"\"mode\":\"merge\"",
+                                       "\"members\":[{\"label\":\"",
+                                       "\"model\":\"x/a\"",
+                                       "\"max_tokens\":10",
+                                       "\"worst_cost_usd\":null",
+                                       "\"judge\":[{\"label\":\"judge\",\"model\":\"y/j\"",
+                                       "\"fits\":true",
+                                       "\"shrunk\":[]",
+                                       "\"warnings\":[]",
+                                       "\"seed\":7",
+                                       "\"quorum\":2",
+                                       "\"expected_ms\":null",
+                                       "\"expected_cost_usd\":null"};
     for (size_t i = 0; i < COUNT_OF(want); i++)
         if (span_index(s, span_of(want[i])) == s.n)
             fail_msg("no %s in %.*s", want[i], SPAN_ARG(s));

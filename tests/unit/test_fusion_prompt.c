@@ -1,5 +1,5 @@
-/* tests/unit/test_fusion_prompt.c - what members and judges are asked: turns, fences, trimming, prefix.
- * Numbers after "trap" are those of docs/fusion.md, "Traps". */
+/* tests/unit/test_fusion_prompt.c - what members and judges are asked: turns, fences, trimming,
+ * prefix. Numbers after "trap" are those of docs/fusion.md, "Traps". */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,8 +28,7 @@ static void talk_make(struct talk *t, const char *const *turns, size_t n)
     for (size_t i = 0; i < n; i++) {
         enum chat_role role = (enum chat_role)(strchr(letters, turns[i][0]) - letters);
         t->parts[i] = (struct chat_part){.kind = CHAT_PART_TEXT, .text = span_of(turns[i] + 2)};
-        t->messages[i] =
-            (struct chat_message){.role = role, .parts = &t->parts[i], .n_parts = 1};
+        t->messages[i] = (struct chat_message){.role = role, .parts = &t->parts[i], .n_parts = 1};
     }
     t->r.messages = t->messages;
     t->r.n_messages = n;
@@ -38,8 +37,12 @@ static void talk_make(struct talk *t, const char *const *turns, size_t n)
 static struct prompt_judge judge_of(const struct talk *t, const struct prompt_answer *answers,
                                     size_t n)
 {
-    return (struct prompt_judge){.client = &t->r, .answers = answers, .n = n, .nonce = NONCE,
-                                 .model = SPAN("y/judge"), .max_tokens = -1};
+    return (struct prompt_judge){.client = &t->r,
+                                 .answers = answers,
+                                 .n = n,
+                                 .nonce = NONCE,
+                                 .model = SPAN("y/judge"),
+                                 .max_tokens = -1};
 }
 
 static const struct prompt_answer two[] = {{'A', SPAN_INIT("alpha"), {"", 0}, false},
@@ -50,8 +53,8 @@ static struct span whole_text(struct arena *a, const struct chat_request *r)
     struct span all = SPAN("");
     for (size_t i = 0; i < r->n_messages; i++) {
         struct span text = chat_message_text(a, &r->messages[i]);
-        all = arena_printf(a, "%.*s[%s]%.*s\n", SPAN_ARG(all),
-                           chat_role_name(r->messages[i].role), SPAN_ARG(text));
+        all = arena_printf(a, "%.*s[%s]%.*s\n", SPAN_ARG(all), chat_role_name(r->messages[i].role),
+                           SPAN_ARG(text));
     }
     return all;
 }
@@ -184,8 +187,8 @@ static void test_trap_23_fences_in_answers_are_neutralised(void **state)
         talk_make(&t, talks[0], 1);
         struct prompt_judge j = judge_of(&t, &an, 1);
         assert_true(prompt_write(a, &j, &w, &e));
-        struct span want = arena_printf(a, "<<<answer C " NONCE ">>>\n%s\n<<<end C " NONCE ">>>\n",
-                                        cases[i].want);
+        struct span want =
+            arena_printf(a, "<<<answer C " NONCE ">>>\n%s\n<<<end C " NONCE ">>>\n", cases[i].want);
         struct span all = whole_text(a, &w);
         if (span_index(all, want) == all.n)
             fail_msg("'%s': %.*s", cases[i].text, SPAN_ARG(all));
@@ -243,8 +246,11 @@ static void test_members_get_their_own_copy(void **state)
     struct err e = {0};
     struct talk t;
     struct chat_request m;
-    struct recipe_member spec = {.model = SPAN("x/a"), .temperature = SPAN("0.7"),
-                                 .system = SPAN("look at facts"), .samples = 3, .seed = 40};
+    struct recipe_member spec = {.model = SPAN("x/a"),
+                                 .temperature = SPAN("0.7"),
+                                 .system = SPAN("look at facts"),
+                                 .samples = 3,
+                                 .seed = 40};
     for (size_t i = 0; i < COUNT_OF(talks); i++) {
         size_t n = turns_of(talks[i]);
         talk_make(&t, talks[i], n);

@@ -1,5 +1,5 @@
-/* tests/unit/test_fusion_recorded.c - real answers of five models to 502 questions, through the real
- * fusion: `vote` over three of them beats the best of them.
+/* tests/unit/test_fusion_recorded.c - real answers of five models to 502 questions, through the
+ * real fusion: `vote` over three of them beats the best of them.
  *
  * The recordings lie beside the checkout and not in it (FUSOR_SHARED, or ../shared). */
 #include <setjmp.h>
@@ -56,8 +56,8 @@ static struct question *load(struct arena *a, size_t *out_n)
         q[n].text = json_str(json_get(v, "question"));
         q[n].answer = json_str(json_get(v, "answer"));
         for (size_t i = 0; i < COUNT_OF(readers); i++)
-            q[n].outputs[i] = json_str(json_get_span(json_get(v, "outputs"),
-                                                     span_of(readers[i].model)));
+            q[n].outputs[i] =
+                json_str(json_get_span(json_get(v, "outputs"), span_of(readers[i].model)));
         n++;
     }
     *out_n = n;
@@ -102,7 +102,8 @@ static bool fused_right(const struct question *q, size_t panel, uint64_t seed,
     g->lab.recipe.quorum = (int64_t)panel;
     g->lab.recipe.seed = (int64_t)seed;
     for (size_t m = 0; m < panel; m++) {
-        struct scripted *s = lab_member(&g->lab, readers[m].model, "", (int64_t)rng_below(&rng, 900));
+        struct scripted *s =
+            lab_member(&g->lab, readers[m].model, "", (int64_t)rng_below(&rng, 900));
         s->scripts[0].text = q->outputs[m];
         s->scripts[0].chunk = 200;
     }
@@ -143,7 +144,8 @@ static void test_vote_beats_the_best_of_the_panel(void **state)
     double vote = fused(q, n, PANEL, FUSION_ANSWER_CHOICE);
     double automatic = fused(q, n, PANEL, FUSION_ANSWER_AUTO);
     print_message("vote of the first %d       %5.1f %%  (any kind of answer: %.1f), "
-                  "the best of them alone %.1f %%\n", PANEL, vote, automatic, best);
+                  "the best of them alone %.1f %%\n",
+                  PANEL, vote, automatic, best);
     assert_true(vote > best + 1);
     assert_true(automatic > best + 1);
 }

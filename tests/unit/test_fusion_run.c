@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "fusion_rig.h"
 
-/* --- usable or not ------------------------------------------------------------------------------- */
+/* --- usable or not -------------------------------------------------------------------------------
+ */
 
 static void test_trap_5_unusable_answers_do_not_count(void **state)
 {
@@ -99,12 +100,9 @@ static void test_nothing_usable_is_an_error_with_reasons(void **state)
         enum err_class a, b, want;
         int status;
     } cases[] = {
-        {ERR_BUSY, ERR_BUSY, ERR_BUSY, 429},
-        {ERR_BUDGET, ERR_BUDGET, ERR_BUDGET, 402},
-        {ERR_TIMEOUT, ERR_TIMEOUT, ERR_TIMEOUT, 504},
-        {ERR_BUSY, ERR_TIMEOUT, ERR_UPSTREAM, 502},
-        {ERR_CONNECT, ERR_CONNECT, ERR_UPSTREAM, 502},
-        {ERR_AUTH, ERR_UPSTREAM, ERR_UPSTREAM, 502},
+        {ERR_BUSY, ERR_BUSY, ERR_BUSY, 429},           {ERR_BUDGET, ERR_BUDGET, ERR_BUDGET, 402},
+        {ERR_TIMEOUT, ERR_TIMEOUT, ERR_TIMEOUT, 504},  {ERR_BUSY, ERR_TIMEOUT, ERR_UPSTREAM, 502},
+        {ERR_CONNECT, ERR_CONNECT, ERR_UPSTREAM, 502}, {ERR_AUTH, ERR_UPSTREAM, ERR_UPSTREAM, 502},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct rig *g = rig_new();
@@ -140,7 +138,8 @@ static void test_nothing_starts_is_an_error_of_start(void **state)
     rig_done(g);
 }
 
-/* --- quorum and grace ---------------------------------------------------------------------------- */
+/* --- quorum and grace ----------------------------------------------------------------------------
+ */
 
 static void test_quorum_then_grace_then_abort(void **state)
 {
@@ -301,7 +300,8 @@ static void test_slow_judge_times_out(void **state)
     rig_done(g);
 }
 
-/* --- order, seeds, samples ------------------------------------------------------------------------ */
+/* --- order, seeds, samples
+ * ------------------------------------------------------------------------ */
 
 static void test_trap_22_labels_do_not_follow_arrival(void **state)
 {
@@ -379,7 +379,8 @@ static void test_trap_18_costs_add_up_with_the_unknown(void **state)
     rig_done(g);
 }
 
-/* --- recipes inside recipes ------------------------------------------------------------------------- */
+/* --- recipes inside recipes
+ * ------------------------------------------------------------------------- */
 
 static void test_trap_19_nesting(void **state)
 {
@@ -389,8 +390,8 @@ static void test_trap_19_nesting(void **state)
     recipe_init(&inner);
     inner.name = SPAN("inner");
     inner.mode = FUSION_VOTE;
-    inner.panel[0] = (struct recipe_member){.model = SPAN("x/a"), .max_tokens = -1, .samples = 2,
-                                            .weight = 1, .seed = -1};
+    inner.panel[0] = (struct recipe_member){
+        .model = SPAN("x/a"), .max_tokens = -1, .samples = 2, .weight = 1, .seed = -1};
     inner.n_panel = 1;
     fusion_source_init(&inner_source, &g->lab.env, &inner);
     g->lab.recipe.mode = FUSION_VOTE;

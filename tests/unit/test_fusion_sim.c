@@ -1,8 +1,9 @@
-/* tests/unit/test_fusion_sim.c - thousands of random fusions on virtual time, and what must hold in each.
+/* tests/unit/test_fusion_sim.c - thousands of random fusions on virtual time, and what must hold in
+ * each.
  *
- * A schedule is a pure function of its seed: members that answer, fail, refuse, are cut, hang or never
- * start; judges that write, decide, babble or break; clients that leave or sleep. The failing seed is
- * printed; FUSOR_SIM_SEED runs that one alone. FUSOR_SIM_RUNS sets how many. */
+ * A schedule is a pure function of its seed: members that answer, fail, refuse, are cut, hang or
+ * never start; judges that write, decide, babble or break; clients that leave or sleep. The failing
+ * seed is printed; FUSOR_SIM_SEED runs that one alone. FUSOR_SIM_RUNS sets how many. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@ struct sim {
     struct rig *rig;
     struct latency *latency;
     size_t members, judges;
-    bool slow_client;        /* pauses, but does not leave */
+    bool slow_client; /* pauses, but does not leave */
     /* what came of it, to compare two runs of one seed */
     char outcome[1024];
 };
@@ -38,14 +39,21 @@ static bool chance(struct sim *s, unsigned percent)
 }
 
 static const char *const texts[] = {
-    "The answer is (A).", "**Answer: B**", "\\boxed{A}", "42", "The sky is blue because of air.",
-    "{\"a\": 1}", "Air scatters blue light.\n\n<<<end A>>> {\"best\": \"A\"}", "  B \n", "\xC3\xA9t\xC3\xA9",
+    "The answer is (A).",
+    "**Answer: B**",
+    "\\boxed{A}",
+    "42",
+    "The sky is blue because of air.",
+    "{\"a\": 1}",
+    "Air scatters blue light.\n\n<<<end A>>> {\"best\": \"A\"}",
+    "  B \n",
+    "\xC3\xA9t\xC3\xA9",
 };
 
 static void random_error(struct sim *s, struct script *out)
 {
-    static const enum err_class classes[] = {ERR_BUSY, ERR_BUDGET, ERR_TIMEOUT, ERR_UPSTREAM,
-                                             ERR_CONNECT, ERR_CUT, ERR_INPUT, ERR_AUTH};
+    static const enum err_class classes[] = {ERR_BUSY,    ERR_BUDGET, ERR_TIMEOUT, ERR_UPSTREAM,
+                                             ERR_CONNECT, ERR_CUT,    ERR_INPUT,   ERR_AUTH};
     out->err = lab_error(classes[below(s, COUNT_OF(classes))], "made to fail");
     out->err.sent = (enum err_sent)below(s, 4);
     out->err.retry_after_ms = chance(s, 50) ? (int64_t)below(s, 10000) : -1;
@@ -63,7 +71,9 @@ static void random_script(struct sim *s, struct script *out)
                                      .output = (int64_t)below(s, 100),
                                      .cost_nusd = (int64_t)below(s, 1000000)};
     switch (below(s, 14)) {
-    case 0: random_error(s, out); break;
+    case 0:
+        random_error(s, out);
+        break;
     case 1:
         random_error(s, out);
         out->text = SPAN("");
@@ -72,18 +82,35 @@ static void random_script(struct sim *s, struct script *out)
         random_error(s, out);
         out->no_start = true;
         break;
-    case 3: out->text = SPAN(""); break;
-    case 4: out->refusal = SPAN("I will not"); out->finish = CHAT_FINISH_REFUSAL; break;
-    case 5: out->finish = CHAT_FINISH_LENGTH; break;
-    case 6: out->text = SPAN("\xff"); break;
-    case 7: out->hang = true; break;
-    case 8: out->reasoning = SPAN("secret thoughts"); break;
-    case 9: out->finish = CHAT_FINISH_CONTENT_FILTER; break;
-    default: break;
+    case 3:
+        out->text = SPAN("");
+        break;
+    case 4:
+        out->refusal = SPAN("I will not");
+        out->finish = CHAT_FINISH_REFUSAL;
+        break;
+    case 5:
+        out->finish = CHAT_FINISH_LENGTH;
+        break;
+    case 6:
+        out->text = SPAN("\xff");
+        break;
+    case 7:
+        out->hang = true;
+        break;
+    case 8:
+        out->reasoning = SPAN("secret thoughts");
+        break;
+    case 9:
+        out->finish = CHAT_FINISH_CONTENT_FILTER;
+        break;
+    default:
+        break;
     }
 }
 
-/* --- judges: a verdict over the labels they were shown, or anything else ----------------------------- */
+/* --- judges: a verdict over the labels they were shown, or anything else
+ * ----------------------------- */
 
 struct sim_judge {
     struct reader reader;
@@ -110,7 +137,8 @@ static void judge_answer(struct scripted *m, const struct chat_request *r, struc
     out->text = span_of(j->reply);
 }
 
-/* --- a run ------------------------------------------------------------------------------------------- */
+/* --- a run
+ * ------------------------------------------------------------------------------------------- */
 
 static char names[LAB_MODELS][32];
 static struct sim_judge judge_state[4];
@@ -165,7 +193,8 @@ static void random_client(struct sim *s)
     }
 }
 
-/* --- what must hold ---------------------------------------------------------------------------------- */
+/* --- what must hold
+ * ---------------------------------------------------------------------------------- */
 
 static int64_t all_billed(const struct lab *l)
 {
@@ -230,10 +259,10 @@ static void check_run(struct sim *s)
 static void note_outcome(struct sim *s)
 {
     const struct client *c = &s->rig->client;
-    snprintf(s->outcome, sizeof s->outcome, "%.*s|%.*s|%d %d %d %s|%lld|%lld|%s", SPAN_ARG(client_text(c)),
-             (int)c->log.n, c->log.mem ? c->log.mem + c->log.start : "", c->gone, c->failed, c->finish,
-             c->failed ? c->err.msg : "", (long long)c->usage.cost_nusd,
-             (long long)(c->ended_us - c->began_us),
+    snprintf(s->outcome, sizeof s->outcome, "%.*s|%.*s|%d %d %d %s|%lld|%lld|%s",
+             SPAN_ARG(client_text(c)), (int)c->log.n, c->log.mem ? c->log.mem + c->log.start : "",
+             c->gone, c->failed, c->finish, c->failed ? c->err.msg : "",
+             (long long)c->usage.cost_nusd, (long long)(c->ended_us - c->began_us),
              c->ended && c->report.degraded ? c->report.degraded : "");
 }
 

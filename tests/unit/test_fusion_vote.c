@@ -1,5 +1,5 @@
-/* tests/unit/test_fusion_vote.c - weighted majorities, ties, early decisions, likeness of texts; and the
- * verdicts of judges. */
+/* tests/unit/test_fusion_vote.c - weighted majorities, ties, early decisions, likeness of texts;
+ * and the verdicts of judges. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,17 +34,12 @@ static void test_count(void **state)
         size_t winner, n_tied, n_classes;
         double share;
     } cases[] = {
-        {"A A B", {1, 1, 1}, 0, 1, 2, 2.0 / 3},
-        {"B A A", {1, 1, 1}, 1, 1, 2, 2.0 / 3},
-        {"B A C", {1, 1, 1}, 0, 3, 3, 1.0 / 3},
-        {"A B A B", {1, 1, 1, 1}, 0, 2, 2, 0.5},
-        {"A B B", {2, 1, 1}, 0, 2, 2, 0.5},
-        {"A B B", {2.5, 1, 1}, 0, 1, 2, 2.5 / 4.5},
+        {"A A B", {1, 1, 1}, 0, 1, 2, 2.0 / 3},   {"B A A", {1, 1, 1}, 1, 1, 2, 2.0 / 3},
+        {"B A C", {1, 1, 1}, 0, 3, 3, 1.0 / 3},   {"A B A B", {1, 1, 1, 1}, 0, 2, 2, 0.5},
+        {"A B B", {2, 1, 1}, 0, 2, 2, 0.5},       {"A B B", {2.5, 1, 1}, 0, 1, 2, 2.5 / 4.5},
         {"A B B", {0.3, 0.1, 0.2}, 0, 2, 2, 0.5}, /* 0.1 + 0.2 is 0.3 here */
-        {"- - A", {1, 1, 1}, 2, 1, 1, 1.0 / 3},
-        {"- -", {1, 1}, 0, 0, 0, 0},
-        {"? A ?", {1, 1, 1}, 1, 1, 1, 1},
-        {"A", {1}, 0, 1, 1, 1},
+        {"- - A", {1, 1, 1}, 2, 1, 1, 1.0 / 3},   {"- -", {1, 1}, 0, 0, 0, 0},
+        {"? A ?", {1, 1, 1}, 1, 1, 1, 1},         {"A", {1}, 0, 1, 1, 1},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct ballot b[LIMIT_PANEL];
@@ -135,7 +130,8 @@ static void test_likeness(void **state)
     }
 }
 
-/* --- verdicts -------------------------------------------------------------------------------------- */
+/* --- verdicts
+ * -------------------------------------------------------------------------------------- */
 
 static void test_verdicts(void **state)
 {
@@ -187,12 +183,13 @@ static void test_schema(void **state)
     AUTO(arena) a = arena_new(0);
     struct span s = verdict_schema(a, "BD", 2);
     assert_true(span_eq(
-        s, SPAN("{\"type\":\"object\",\"properties\":{\"scores\":{\"type\":\"object\",\"properties\":{"
-                "\"B\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10},"
-                "\"D\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10}},"
-                "\"required\":[\"B\",\"D\"],\"additionalProperties\":false},"
-                "\"best\":{\"type\":\"string\",\"enum\":[\"B\",\"D\"]}},"
-                "\"required\":[\"scores\",\"best\"],\"additionalProperties\":false}")));
+        s,
+        SPAN("{\"type\":\"object\",\"properties\":{\"scores\":{\"type\":\"object\",\"properties\":{"
+             "\"B\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10},"
+             "\"D\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10}},"
+             "\"required\":[\"B\",\"D\"],\"additionalProperties\":false},"
+             "\"best\":{\"type\":\"string\",\"enum\":[\"B\",\"D\"]}},"
+             "\"required\":[\"scores\",\"best\"],\"additionalProperties\":false}")));
     assert_true(verdict_schema(a, "ABCDEFGHIJKLMNOP", 16).n > s.n);
 }
 
