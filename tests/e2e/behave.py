@@ -125,6 +125,11 @@ def compose(spec: Spec, request: dict) -> Answer:
         return Answer([judging.verdict(spec, request)])
     if kind == "merge":
         return Answer(judging.merged(spec, request))
+    if kind == "able":  # answers, decides or writes, as it is asked
+        role = judging.role_of(request)
+        if role == "judge":
+            return Answer([judging.verdict(spec, request)])
+        return Answer(judging.merged(spec, request) if role == "writer" else pieces_of(spec))
     return Answer(pieces_of(spec), finish=spec.text("finish", "stop"))
 
 
@@ -167,26 +172,30 @@ def tool_chunks(spec: Spec, model: str, tools: list) -> list[dict]:
     return out
 
 
-def chunks_of(spec: Spec, model: str, answer: Answer, usage_wanted: bool) -> list[dict]:
-    """All chunks of a stream in order. Usage as `usage=` says: after, finish, each or none."""
+def bare_chunks(spec: Spec, model: str, answer: Answer):
+    """All chunks without their usage, made one by one: an answer may be very long."""
+    if spec.num("role", 1):
+        yield chunk(model, {"role": "assistant", "content": ""})
+    for text in answer.reasoning:
+        yield chunk(model, {"reasoning_content": text})
+    for text in answer.pieces:
+        yield chunk(model, {"content": text})
+    if answer.refusal:
+        yield chunk(model, {"refusal": answer.refusal})
+    yield from tool_chunks(spec, model, answer.tools)
+    if spec.text("finish") != "missing":
+        yield chunk(model, {}, answer.finish)
+
+
+def chunks_of(spec: Spec, model: str, answer: Answer, usage_wanted: bool):
+    """All chunks of a stream. Usage as `usage=` says: after, finish, each or none."""
     usage = usage_of(spec, answer)
     place = spec.text("usage", "after" if usage_wanted else "none")
-    out = [chunk(model, {"role": "assistant", "content": ""})] if spec.num("role", 1) else []
-    out += [chunk(model, {"reasoning_content": r}) for r in answer.reasoning]
-    out += [chunk(model, {"content": p}) for p in answer.pieces]
-    if answer.refusal:
-        out.append(chunk(model, {"refusal": answer.refusal}))
-    out += tool_chunks(spec, model, answer.tools)
-    if spec.text("finish") != "missing":
-        out.append(chunk(model, {}, answer.finish))
-    if place == "finish":
-        out[-1]["usage"] = usage
-    elif place == "after":
-        out.append(chunk(model, None, usage=usage))
-    elif place == "each":
-        for c in out:
-            c["usage"] = usage
-    return out
+    for c in bare_chunks(spec, model, answer):
+        last = c["choices"][0]["finish_reason"] is not None
+        yield c | {"usage": usage} if place == "each" or (place == "finish" and last) else c
+    if place == "after":
+        yield chunk(model, None, usage=usage)
 
 
 def sse(spec: Spec, payload: dict | str) -> bytes:
@@ -309,7 +318,7 @@ def streamed(spec: Spec, model: str, request: dict):
         yield FIN
 
 
-def paced(spec: Spec, framing: Framing, chunks: list[dict]):
+def paced(spec: Spec, framing: Framing, chunks):
     """Chunks with `gap` ms between them; after `cut`, `rst` or `stall` contents comes that fault."""
     faults = {spec.num(key): act
               for key, act in (("cut", FIN), ("rst", RST), ("stall", HANG)) if spec.has(key)}

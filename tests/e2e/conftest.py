@@ -1,8 +1,9 @@
 """Fixtures: one mock provider and one server for most tests; a fresh server for those that change it."""
 
-import gateway
 import openai
 import pytest
+
+import gateway
 from gateway import Gateway, settings
 from mock import Mock
 

@@ -10,13 +10,16 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
+import tempfile
 import time
 
 import yaml
+
 from wire import Reply, Wire
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -191,10 +194,14 @@ class Gateway:
                               capture_output=True, timeout=timeout * slow())
 
     def ledger(self, sql: str = "SELECT * FROM call ORDER BY seq") -> list[sqlite3.Row]:
-        """Rows of ledger.db, read beside the running server."""
         return self.rows("ledger.db", sql)
 
     def rows(self, name: str, sql: str) -> list[sqlite3.Row]:
-        with contextlib.closing(sqlite3.connect(f"file:{self.state / name}?mode=ro", uri=True)) as db:
-            db.row_factory = sqlite3.Row
-            return db.execute(sql).fetchall()
+        """Rows of a database: of a copy, as the server lets nobody else open its own."""
+        with tempfile.TemporaryDirectory() as copy:
+            for file in (name, f"{name}-wal"):
+                if (self.state / file).exists():
+                    shutil.copy(self.state / file, copy)
+            with contextlib.closing(sqlite3.connect(f"{copy}/{name}")) as db:
+                db.row_factory = sqlite3.Row
+                return db.execute(sql).fetchall()

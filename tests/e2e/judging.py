@@ -39,6 +39,13 @@ def outside(request: dict) -> str:
     return fence(code.group(1)).sub("", text) if code else text
 
 
+def role_of(request: dict) -> str:
+    """What a model is wanted for: judge, writer, or member."""
+    if not answers(request):
+        return "member"
+    return "judge" if '"scores"' in text_of(request) else "writer"
+
+
 def wanted(spec, request: dict) -> str:
     order = ORDER.search(outside(request)) if spec.has("obey") else None
     return order.group(1) if order else spec.text("pick", "")

@@ -71,6 +71,8 @@ class Exchange:
             if isinstance(action, bytes):
                 transport.write(action)
                 self.call.sent.append((time.monotonic(), len(action)))
+                if self.protocol.full:
+                    return  # resume_writing() goes on
             elif isinstance(action, float):
                 if action > 0:
                     self.timer = self.protocol.loop.call_later(action, self.step)
@@ -101,6 +103,7 @@ class Protocol(asyncio.Protocol):
         self.loop = mock.loop
         self.data = b""
         self.exchange = None
+        self.full = False
         self.conn = Conn(time.monotonic())
         mock.conns.append(self.conn)
 
@@ -113,7 +116,12 @@ class Protocol(asyncio.Protocol):
             self.next_request()
 
     def pause_writing(self):
-        self.conn.held_back = True
+        self.full = self.conn.held_back = True
+
+    def resume_writing(self):
+        self.full = False
+        if self.exchange and not self.exchange.timer and self.exchange.call.end == "open":
+            self.exchange.step()
 
     def eof_received(self):
         self.gone("fin")

@@ -11,29 +11,25 @@ binary=$(realpath "$1")
 junit=$(realpath -m "$2")
 shift 2
 
-# Has DIR been made of exactly these FILEs (and this interpreter)?
-stamp_of() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
+# A stamp holds the hash of the file that the folder was made from (tools/deps.sh writes the same).
+stamped() { [ -f "$1" ] && echo "$(cat "$1")  $2" | sha256sum --check --status; }
+stamp() { sha256sum "$2" | cut -d ' ' -f 1 > "$1"; }
 
 venv=$root/.venv
-python=${PYTHON:-python3}
-want=$($python -V)-$(stamp_of "$here/requirements.txt")
-if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$want" ]; then
-    rm -rf "$venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
-        -r "$here/requirements.txt"
-    echo "$want" > "$venv/.stamp"
+list=$here/requirements.txt
+if ! stamped "$venv/.stamp" "$list"; then
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$list"
+    stamp "$venv/.stamp" "$list"
 fi
 
 # Without Node the Node cases are skipped, and say why.
-if command -v npm > /dev/null 2>&1; then
-    want=$(stamp_of "$here/package.json" "$here/package-lock.json")
-    if [ "$(cat "$here/node_modules/.stamp" 2>/dev/null)" != "$want" ]; then
-        (cd "$here" && npm ci --ignore-scripts --silent)
-        echo "$want" > "$here/node_modules/.stamp"
-    fi
+lock=$here/package-lock.json
+if command -v npm > /dev/null 2>&1 && ! stamped "$here/node_modules/.stamp" "$lock"; then
+    (cd "$here" && npm ci --ignore-scripts --silent --no-audit --no-fund)
+    stamp "$here/node_modules/.stamp" "$lock"
 fi
 
 export FUSOR_BIN="$binary"
 cd "$here"
-exec "$venv/bin/pytest" --junitxml="$junit" -o junit_family=xunit2 "$@"
+exec "$venv/bin/python" -m pytest --junitxml="$junit" -o junit_family=xunit2 "$@"

@@ -5,6 +5,7 @@ import socket
 
 import openai
 import pytest
+
 from mock import Mock
 from wire import Wire
 
