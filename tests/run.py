@@ -25,6 +25,7 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 E2E_TIMEOUT_S = 1800
 TAIL_LINES = 60
+SHOWN_FAILURES = 20  # of one program in full; the others by name
 CASE_LINE = re.compile(r"\[ +(RUN|OK|FAILED|SKIPPED|ERROR) +\] (\w+)\s*$")
 MEMORY_CASE = re.compile(r"memory|nomem|torture|alloc")
 
@@ -98,7 +99,7 @@ def read_cmocka(result, text, status, timeout):
         if word == "OK":
             result.passed.append(case)
         elif word == "SKIPPED":
-            result.skipped.append((case, "not possible on this machine"))
+            result.skipped.append((case, f"{case}: not possible on this machine"))
         elif word == "RUN":
             result.failed.append((case, f"{how_it_ended(status, timeout)}\n" + tail(text)))
         else:
@@ -152,7 +153,11 @@ def run_e2e(build, logs, expression):
     result = Result("e2e", logs / "e2e.log")
     report = logs / "e2e.xml"
     report.unlink(missing_ok=True)
-    cmd = ["tests/e2e/run.sh", str(build / "src/cli/fusor"), str(report), "-q"]
+    binary = build / "src/cli/fusor"
+    if not binary.exists():
+        result.failed.append(("(binary)", f"{binary} has not been built"))
+        return result
+    cmd = ["tests/e2e/run.sh", str(binary), str(report), "-q"]
     cmd += ["-k", expression] if expression else []
     env = sanitizer_env()
     env["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -176,9 +181,11 @@ def show(result, verbose_cases=None):
     if result.failed:
         counts += f", {len(result.failed)} FAILED"
     print(f"{result.name:<28} {counts:<28} {result.seconds:6.1f} s", flush=True)
-    for case, text in result.failed:
+    for case, text in result.failed[:SHOWN_FAILURES]:
         print(f"\n--- {result.name}: {case}  (whole output: {os.path.relpath(result.log)})")
         print(text, end="\n\n", flush=True)
+    for case, _ in result.failed[SHOWN_FAILURES:]:
+        print(f"--- {result.name}: {case}")
     for case in verbose_cases or []:
         print(f"    {case}")
 
