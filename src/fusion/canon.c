@@ -197,6 +197,9 @@ static bool is_conclusive(struct span statement)
 static bool find_stated(enum fusion_answer kind, struct span reply, struct value *v)
 {
     for (size_t i = reply.n; i-- > 0;) {
+        char c = reply.p[i];
+        if (c != 'a' && c != 'A' && c != '\\')
+            continue;
         struct span s = statement_at(reply, i);
         if (!s.p)
             continue;

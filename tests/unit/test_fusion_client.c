@@ -114,37 +114,37 @@ static void test_progress_is_coalesced(void **state)
 /* --- memory
  * ------------------------------------------------------------------------------------------ */
 
-/* Every allocation fails in turn: an answer or an error, never a crash, a leak or a hanging call.
- */
+/* One fusion whose n-th allocation fails; false when it did not come so far. An answer or an error,
+ * never a crash, a leak or a call that runs on. */
+static bool one_failure(enum fusion_mode mode, const char *text, unsigned long n)
+{
+    struct rig *g = rig_new();
+    g->lab.recipe.mode = mode;
+    lab_member(&g->lab, "x/a", text, 60);
+    lab_member(&g->lab, "x/b", text + 1, 80)->scripts[0].finish = CHAT_FINISH_LENGTH;
+    lab_member(&g->lab, "x/c", text, 90)->scripts[0].chunk = 999;
+    lab_judge(&g->lab, "y/j", "{\"scores\":{\"A\":1,\"B\":9,\"C\":9},\"best\":\"B\"}", 40);
+    g->req.fusion = SPAN("{\"quorum\": 2, \"timeout_ms\": 500}");
+    mem_fail_at(n);
+    bool began = client_run(&g->client, &g->req);
+    bool failed = mem_failed();
+    mem_fail_at(0);
+    assert_true(began ? g->client.ended : g->client.err.cls == ERR_NOMEM);
+    rig_done(g);
+    return failed;
+}
+
 static void test_out_of_memory_anywhere(void **state)
 {
     static const enum fusion_mode modes[] = {FUSION_MERGE, FUSION_BEST_OF, FUSION_VOTE};
+    static char large[40001];
+    memset(large, '7', 40000);
     for (size_t m = 0; m < COUNT_OF(modes); m++)
-        for (unsigned long n = 1; n < 400; n++) {
-            struct rig *g = rig_new();
-            g->lab.recipe.mode = modes[m];
-            lab_member(&g->lab, "x/a", "42", 60);
-            lab_member(&g->lab, "x/b", "43", 80);
-            lab_judge(&g->lab, "y/j", "{\"scores\":{\"A\":1,\"B\":9},\"best\":\"B\"}", 40);
-            g->req.fusion = SPAN("{\"quorum\": 2}");
-            /* the test's own memory is taken beforehand where it can be */
-            assert_true(buf_add(&g->client.text, SPAN("warm"), NULL));
-            assert_true(buf_add(&g->client.log, SPAN("warm"), NULL));
-            buf_clear(&g->client.text);
-            buf_clear(&g->client.log);
-            bool began = client_start(&g->client, &g->req);
-            if (began) {
-                mem_fail_at(n);
-                while (loop_step(g->lab.loop))
-                    continue;
-            }
-            bool failed = mem_failed();
-            mem_fail_at(0);
-            assert_true(g->client.ended);
-            rig_done(g);
-            if (!failed)
-                break;
-        }
+        for (unsigned long n = 1; one_failure(modes[m], "42", n); n++)
+            assert_true(n < 1000);
+    for (size_t m = 0; m < COUNT_OF(modes); m++)
+        for (unsigned long n = 1; one_failure(modes[m], large, n); n++)
+            assert_true(n < 1000);
 }
 
 int main(void)

@@ -229,6 +229,34 @@ static void test_judge_cut_by_length_says_so(void **state)
     rig_done(g);
 }
 
+/* A judge whose window is too small for the conversation is passed over. */
+static void test_judge_without_room_is_not_asked(void **state)
+{
+    static const enum fusion_mode modes[] = {FUSION_MERGE, FUSION_BEST_OF};
+    static char text[30001];
+    memset(text, 'x', 30000);
+    for (size_t i = 0; i < COUNT_OF(modes); i++) {
+        struct rig *g = rig_new();
+        static struct reader r;
+        r = (struct reader){.wants = "beta"};
+        g->req = ask(text);
+        g->lab.recipe.mode = modes[i];
+        lab_member(&g->lab, "x/a", "alpha", 10);
+        lab_member(&g->lab, "x/b", "beta", 10);
+        struct scripted *small = lab_judge(&g->lab, "y/small", "no", 10);
+        small->context = 2000;
+        if (modes[i] == FUSION_MERGE)
+            lab_judge(&g->lab, "y/large", "beta", 10);
+        else
+            rig_fair_judge(g, "y/large", &r);
+        assert_true(rig_run(g));
+        rig_check_text(g, "beta");
+        assert_int_equal(small->starts, 0);
+        assert_string_equal(g->client.report.degraded, "judge_failed");
+        rig_done(g);
+    }
+}
+
 /* --- best_of
  * --------------------------------------------------------------------------------------- */
 
@@ -471,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_trap_14_break_after_the_first_byte_is_an_error),
         cmocka_unit_test(test_judge_that_only_thinks_gives_a_members_answer),
         cmocka_unit_test(test_judge_cut_by_length_says_so),
+        cmocka_unit_test(test_judge_without_room_is_not_asked),
         cmocka_unit_test(test_best_of_sends_the_winner_byte_for_byte),
         cmocka_unit_test(test_best_of_asks_with_a_schema_where_it_is_enforced),
         cmocka_unit_test(test_close_call_is_asked_in_both_orders),

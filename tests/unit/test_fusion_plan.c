@@ -375,6 +375,79 @@ static void test_drawn_seeds_can_be_given_back(void **state)
     rig_done(g);
 }
 
+static void test_small_arenas(void **state)
+{
+    bool whole = false;
+    for (size_t max = 16; !whole; max += 16) {
+        struct rig *g = rig_new();
+        AUTO(arena) a = arena_new(max);
+        struct fusion_plan p;
+        struct err e = {0};
+        g->req.fusion = SPAN("{\"mode\": \"best_of\", \"max_cost_usd\": 1}");
+        lab_member(&g->lab, "x/gpt-1", "alpha", 10)->bills_on = true;
+        lab_member(&g->lab, "x/b", "beta", 10);
+        lab_judge(&g->lab, "y/gpt-2", "ok", 10);
+        whole = plan(g, a, &p, &e);
+        assert_true(whole || e.cls == ERR_NOMEM);
+        assert_true(max < MIB(1));
+        rig_done(g);
+    }
+}
+
+static void test_a_recipe_needs_a_panel(void **state)
+{
+    struct rig *g = rig_new();
+    assert_false(rig_run(g));
+    assert_string_equal(g->client.err.param, "fusion.panel");
+    rig_done(g);
+}
+
+static void test_images_under_a_cap(void **state)
+{
+    for (int capped = 0; capped < 2; capped++) {
+        struct rig *g = rig_new();
+        AUTO(arena) a = arena_new(0);
+        struct fusion_plan p;
+        struct err e = {0};
+        struct chat_part image = {.kind = CHAT_PART_IMAGE, .url = SPAN("data:x")};
+        struct chat_message m = {.role = CHAT_USER, .parts = &image, .n_parts = 1};
+        g->req.messages = &m;
+        g->req.max_tokens = 10;
+        lab_member(&g->lab, "x/a", "alpha", 10);
+        g->lab.recipe.max_cost_nusd = capped ? 1000000000 : -1;
+        assert_int_equal(plan(g, a, &p, &e), !capped);
+        if (capped)
+            assert_int_equal(e.cls, ERR_BUDGET);
+        else
+            assert_int_equal(p.worst_nusd, -1);
+        g->lab.models[0].price = (struct price){0, 0, 0, 0, true};
+        assert_true(plan(g, a, &p, &e)); /* what is free costs nothing, whatever it reads */
+        assert_int_equal(p.worst_nusd, 0);
+        rig_done(g);
+    }
+}
+
+static void test_expected_time_and_cost(void **state)
+{
+    struct rig *g = rig_new();
+    AUTO(arena) a = arena_new(0);
+    AUTO(latency) l = latency_new();
+    struct fusion_plan p;
+    struct err e = {0};
+    for (int i = 0; i < 30; i++)
+        latency_record(l, 1000000);
+    lab_member(&g->lab, "x/a", "alpha", 10)->latency = l;
+    lab_member(&g->lab, "x/b", "beta", 10)->latency = l;
+    lab_judge(&g->lab, "y/j", "ok", 10)->latency = l;
+    assert_true(plan(g, a, &p, &e));
+    assert_true(p.expected_us >= 2000000 && p.expected_us < 2400000);
+    assert_true(p.expected_nusd > 0);
+    g->lab.recipe.mode = FUSION_VOTE;
+    assert_true(plan(g, a, &p, &e));
+    assert_true(p.expected_us >= 1000000 && p.expected_us < 1200000);
+    rig_done(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +460,10 @@ int main(void)
         cmocka_unit_test(test_no_run_costs_more_than_its_plan),
         cmocka_unit_test(test_plan_as_json),
         cmocka_unit_test(test_drawn_seeds_can_be_given_back),
+        cmocka_unit_test(test_small_arenas),
+        cmocka_unit_test(test_a_recipe_needs_a_panel),
+        cmocka_unit_test(test_images_under_a_cap),
+        cmocka_unit_test(test_expected_time_and_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -274,6 +274,83 @@ static void test_members_get_their_own_copy(void **state)
     assert_true(m.messages == t.r.messages);
 }
 
+/* What is not text is named to a judge that cannot see it; thoughts are not. */
+static void test_parts_that_are_no_text(void **state)
+{
+    AUTO(arena) a = arena_new(0);
+    struct err e = {0};
+    struct talk t;
+    struct chat_request d, w;
+    struct chat_part parts[] = {
+        {.kind = CHAT_PART_TEXT, .text = SPAN("look at")},
+        {.kind = CHAT_PART_IMAGE, .url = SPAN("data:x")},
+        {.kind = CHAT_PART_DOCUMENT, .file_name = SPAN("a.pdf")},
+        {.kind = CHAT_PART_AUDIO, .url = SPAN("AAAA")},
+        {.kind = CHAT_PART_REASONING, .text = SPAN("hidden thoughts")},
+        {.kind = CHAT_PART_RAW, .raw = SPAN("{\"type\":\"video\"}")},
+    };
+    struct chat_part calls[] = {{.kind = CHAT_PART_TOOL_CALL,
+                                 .id = SPAN("abc123def"),
+                                 .name = SPAN("weather"),
+                                 .arguments = SPAN("{\"city\":\"Oslo\"}")}};
+    talk_make(&t, talks[5], 3);
+    t.messages[0].parts = parts;
+    t.messages[0].n_parts = COUNT_OF(parts);
+    t.messages[1].parts = calls;
+    struct prompt_judge j = judge_of(&t, two, 2);
+    assert_true(prompt_decide(a, &j, &d, &e));
+    struct span all = whole_text(a, &d);
+    static const char *const want[] = {"look at\n(an image)\n(a document)\n(a recording)\n",
+                                       "[assistant]\n(calls weather with {\"city\":\"Oslo\"})\n",
+                                       "[tool]\nsunny\n"};
+    for (size_t i = 0; i < COUNT_OF(want); i++)
+        assert_true(has(all, want[i]));
+    assert_false(has(all, "hidden thoughts"));
+    assert_true(prompt_write(a, &j, &w, &e)); /* the writer gets the turns themselves */
+    assert_int_equal(w.n_messages, 5);
+    assert_true(w.messages[1].parts == parts && w.messages[2].parts == calls);
+    assert_true(span_eq(w.messages[3].tool_call_id, t.messages[2].tool_call_id));
+}
+
+/* Calls of tools stay turns of their own: their ids and results belong together. */
+static void test_turns_with_calls_are_not_joined(void **state)
+{
+    static const char *const turns[] = {"u:weather?", "a:first", "a:second"};
+    AUTO(arena) a = arena_new(0);
+    struct err e = {0};
+    struct talk t;
+    struct chat_request w;
+    talk_make(&t, turns, 3);
+    t.parts[2] = (struct chat_part){.kind = CHAT_PART_TOOL_CALL, .name = SPAN("f")};
+    struct prompt_judge j = judge_of(&t, two, 2);
+    assert_true(prompt_write(a, &j, &w, &e));
+    assert_int_equal(w.n_messages, 5);
+}
+
+/* An arena that is too small by any amount: ERR_NOMEM, never half a prompt. */
+static void test_small_arenas(void **state)
+{
+    struct recipe_member spec = {
+        .model = SPAN("x/a"), .system = SPAN("s"), .samples = 1, .seed = 4};
+    bool whole = false;
+    for (size_t max = 16; !whole; max += 16) {
+        AUTO(arena) a = arena_new(max);
+        struct err e = {0};
+        struct talk t;
+        struct chat_request w = {0}, d = {0}, r = {0}, m = {0};
+        talk_make(&t, talks[2], 6);
+        struct prompt_judge j = judge_of(&t, two, 2);
+        j.criteria = SPAN("shortness");
+        j.schema = true;
+        whole = prompt_member(a, &t.r, &spec, 0, SPAN("x/a"), 1, &m, &e) &&
+                prompt_decide(a, &j, &d, &e) && prompt_repair(a, &d, SPAN("x"), "y", &r, &e) &&
+                prompt_write(a, &j, &w, &e);
+        assert_true(whole || e.cls == ERR_NOMEM);
+        assert_true(whole || w.messages == NULL);
+        assert_true(max < MIB(1));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +361,9 @@ int main(void)
         cmocka_unit_test(test_aspects_and_cuts_are_told_by_label),
         cmocka_unit_test(test_long_answers_are_trimmed_head_and_tail),
         cmocka_unit_test(test_members_get_their_own_copy),
+        cmocka_unit_test(test_parts_that_are_no_text),
+        cmocka_unit_test(test_turns_with_calls_are_not_joined),
+        cmocka_unit_test(test_small_arenas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
