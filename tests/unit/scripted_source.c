@@ -377,6 +377,7 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
         fail_msg("a fusion calls no tools");
         break;
     case CHAT_EV_MEMBER:
+        assert_false(c->paused); /* progress waits, and comes as the latest state */
         c->members++;
         break;
     case CHAT_EV_USAGE:
@@ -399,6 +400,7 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
     if (c->cancel_at > 0 && c->events == c->cancel_at) {
         client_leave(c);
     } else if (c->pause_at > 0 && c->events == c->pause_at) {
+        c->paused = true;
         chat_pause(c->call);
         TWICE(loop_timer_start(&c->resume, c->pause_us));
     }
@@ -412,6 +414,7 @@ static void on_leave(struct loop_timer *t)
 static void on_resume_timer(struct loop_timer *t)
 {
     struct client *c = CONTAINER_OF(t, struct client, resume);
+    c->paused = false;
     if (c->call)
         chat_resume(c->call);
 }

@@ -85,7 +85,7 @@ struct client {
     struct lab *lab;
     struct chat_call *call;
     struct buf text, reasoning, refusal, log; /* log: S t r f m u F E */
-    bool started, ended, failed, gone;
+    bool started, ended, failed, gone, paused;
     enum chat_finish finish;
     struct err err;
     struct chat_usage usage;

@@ -394,6 +394,37 @@ static void test_small_arenas(void **state)
     }
 }
 
+/* Each judge of a decision: the verdict, its repair (which shows the verdict again), the other
+ * order. */
+static void test_every_judge_call_is_listed(void **state)
+{
+    struct rig *g = rig_new();
+    AUTO(arena) a = arena_new(0);
+    struct fusion_plan p;
+    struct err e = {0};
+    g->lab.recipe.mode = FUSION_BEST_OF;
+    g->req.max_tokens = 10;
+    lab_member(&g->lab, "x/a", "alpha", 10);
+    lab_member(&g->lab, "x/b", "beta", 10);
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.n_judges, 3); /* a member judges */
+    lab_judge(&g->lab, "y/j1", "ok", 10);
+    lab_judge(&g->lab, "y/j2", "ok", 10);
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.n_judges, 6);
+    assert_true(p.judges[1].input_bound_tok >=
+                p.judges[0].input_bound_tok + p.judges[0].max_tokens);
+    assert_int_equal(p.judges[2].input_bound_tok, p.judges[0].input_bound_tok);
+    g->lab.recipe.mode = FUSION_MERGE;
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.n_judges, 2);
+    g->lab.recipe.n_judges = 0;
+    g->lab.recipe.mode = FUSION_VOTE;
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.n_judges, 0);
+    rig_done(g);
+}
+
 static void test_a_recipe_needs_a_panel(void **state)
 {
     struct rig *g = rig_new();
@@ -461,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_plan_as_json),
         cmocka_unit_test(test_drawn_seeds_can_be_given_back),
         cmocka_unit_test(test_small_arenas),
+        cmocka_unit_test(test_every_judge_call_is_listed),
         cmocka_unit_test(test_a_recipe_needs_a_panel),
         cmocka_unit_test(test_images_under_a_cap),
         cmocka_unit_test(test_expected_time_and_cost),

@@ -411,6 +411,7 @@ static void test_trap_19_nesting(void **state)
     n->other = &g->lab.source.source;
     assert_false(rig_run(g));
     assert_non_null(strstr(g->client.err.msg, "levels deep"));
+    assert_int_equal(g->lab.ids, 3); /* two levels and the one that was refused */
     rig_done(g);
 
     g = rig_new();
