@@ -27,7 +27,7 @@ E2E_TIMEOUT_S = 1800
 TAIL_LINES = 60
 SHOWN_FAILURES = 20  # of one program in full; the others by name
 CASE_LINE = re.compile(r"\[ +(RUN|OK|FAILED|SKIPPED|ERROR) +\] (\w+)\s*$")
-MEMORY_CASE = re.compile(r"memory|nomem|torture|alloc")
+MEMORY_CASE = re.compile(r"out_of_memory|no_memory|nomem|torture|alloc")
 
 
 class Result:
