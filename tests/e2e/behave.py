@@ -1,8 +1,8 @@
 """What the mock provider does with a request: behaviours, chosen by the model id.
 
-A model id is `kind` or `kind:key=value,key=value` (values percent-encoded, so that a comma can be said),
-for example `say:text=hello%20world,gap=10,cut=3`. Kinds make the content, keys spoil the delivery. A
-behaviour is a generator of steps, so that every fault happens at an exact byte:
+A model id is `kind` or `kind:key=value,key=value` (values percent-encoded, so that a comma can
+be said), for example `say:text=hello%20world,gap=10,cut=3`. Kinds make the content, keys spoil
+the delivery. A behaviour is a generator of steps, so that every fault happens at an exact byte:
 
     bytes   written as they are          float   seconds to wait
     FIN     closed cleanly               RST     closed with a reset
@@ -144,7 +144,7 @@ def usage_of(spec: Spec, answer: Answer) -> dict:
     return usage
 
 
-# --- frames --------------------------------------------------------------------------------------
+# --- frames ----------------------------------------------------------------------------------
 
 
 def chunk(model: str, delta: dict | None, finish: str | None = None, **more) -> dict:
@@ -205,11 +205,20 @@ def sse(spec: Spec, payload: dict | str) -> bytes:
     return f"{comment}data: {data}{eol}{eol}".encode()
 
 
-# --- HTTP ------------------------------------------------------------------------------------------
+# --- HTTP --------------------------------------------------------------------------------------
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required",
-           403: "Forbidden", 404: "Not Found", 429: "Too Many Requests",
-           500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
 
 
 def head(status: int, headers: dict) -> bytes:
@@ -288,8 +297,13 @@ def unary(spec: Spec, model: str, request: dict):
             for i, n, a in answer.tools
         ]
     choice = {"index": 0, "message": message, "finish_reason": answer.finish, "logprobs": None}
-    reply = {"id": "up-1", "object": "chat.completion", "created": CREATED, "model": model,
-             "choices": [choice]}
+    reply = {
+        "id": "up-1",
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": model,
+        "choices": [choice],
+    }
     if spec.text("usage") != "none":
         reply["usage"] = usage_of(spec, answer)
     yield whole(200, json.dumps(reply).encode())
@@ -305,8 +319,13 @@ def streamed(spec: Spec, model: str, request: dict):
         yield framing.end
         return
     if spec.kind == "err200":
-        error = {"error": {"message": "overloaded inside", "type": "server_error",
-                           "code": spec.num("code", 503)}}
+        error = {
+            "error": {
+                "message": "overloaded inside",
+                "type": "server_error",
+                "code": spec.num("code", 503),
+            }
+        }
         yield framing.wrap(sse(spec, error))
         yield framing.end
         return
@@ -319,9 +338,12 @@ def streamed(spec: Spec, model: str, request: dict):
 
 
 def paced(spec: Spec, framing: Framing, chunks):
-    """Chunks with `gap` ms between them; after `cut`, `rst` or `stall` contents comes that fault."""
-    faults = {spec.num(key): act
-              for key, act in (("cut", FIN), ("rst", RST), ("stall", HANG)) if spec.has(key)}
+    """Chunks, `gap` ms apart; after `cut`, `rst` or `stall` contents comes that fault."""
+    faults = {
+        spec.num(key): act
+        for key, act in (("cut", FIN), ("rst", RST), ("stall", HANG))
+        if spec.has(key)
+    }
     gap, sent = spec.num("gap") / 1000, 0
     for c in chunks:
         delta = c["choices"][0]["delta"] if c["choices"] else {}

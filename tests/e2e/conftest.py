@@ -1,4 +1,4 @@
-"""Fixtures: one mock provider and one server for most tests; a fresh server for those that change it."""
+"""Fixtures: one mock and one server for most tests, a fresh server for those that change it."""
 
 import openai
 import pytest

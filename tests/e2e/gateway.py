@@ -1,7 +1,7 @@
 """The program under test as a process: its configuration, its start, its end, what it said.
 
-Every server ends with SIGTERM and must end with 0: a sanitizer's finding, a leak included, is another
-code, and fails the test that stops it.
+Every server ends with SIGTERM and must end with 0: a sanitizer's finding, a leak included, is
+another code, and fails the test that stops it.
 """
 
 import contextlib
@@ -50,8 +50,13 @@ def closed_port() -> int:
 def provider(mock, **more) -> dict:
     """A provider entry that leads to the mock."""
     timeouts = {"connect": "2s", "first_byte": "20s", "idle": "20s", "total": "60s"}
-    entry = {"kind": "openai", "base_url": mock.url, "key": "env:MOCK_KEY",
-             "price": {"input": 1.5, "cached_input": 0.25, "output": 7.5}, "timeouts": timeouts}
+    entry = {
+        "kind": "openai",
+        "base_url": mock.url,
+        "key": "env:MOCK_KEY",
+        "price": {"input": 1.5, "cached_input": 0.25, "output": 7.5},
+        "timeouts": timeouts,
+    }
     return {k: v for k, v in (entry | more).items() if v is not None}
 
 
@@ -84,8 +89,11 @@ def settings(mock, **more) -> dict:
         },
         "fusions": {
             "trio": {"mode": "merge", "panel": ["alpha", "beta", "gamma"], "judge": "writer"},
-            "best": {"mode": "best_of", "panel": ["alpha", "beta", "gamma"], "judge": "arbiter"},
-            "poll": {"mode": "vote", "panel": ["alpha", "beta", "gamma"], "judge": "arbiter"},
+            # these two wait for all three, so that what they pick from is always the same
+            "best": {"mode": "best_of", "panel": ["alpha", "beta", "gamma"], "judge": "arbiter",
+                     "quorum": 3},
+            "poll": {"mode": "vote", "panel": ["alpha", "beta", "gamma"], "judge": "arbiter",
+                     "quorum": 3},
             "fusion": {"mode": "merge", "panel": ["alpha", "beta"], "judge": "writer"},
         },
     }
@@ -128,10 +136,18 @@ class Gateway:
 
     def start(self) -> "Gateway":
         with open(self.errors, "ab") as err:
-            self.process = subprocess.Popen([BIN, "serve", "-c", self.file], env=self.env,
-                                            cwd=self.home, stdin=subprocess.DEVNULL, stderr=err)
-        hello = self.wait(lambda: HELLO.search(self.said()) or self.process.poll() is not None,
-                          20, "the server to listen")
+            self.process = subprocess.Popen(
+                [BIN, "serve", "-c", self.file],
+                env=self.env,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stderr=err,
+            )
+        hello = self.wait(
+            lambda: HELLO.search(self.said()) or self.process.poll() is not None,
+            20,
+            "the server to listen",
+        )
         assert hello is not True, f"ended with {self.process.returncode}:\n{self.said()}"
         self.version, self.port = hello.group(1), int(hello.group(3))
         return self
@@ -180,8 +196,9 @@ class Gateway:
         with self.wire() as w:
             return w.ask(method, path, body, headers)
 
-    def chat(self, model: str, stream: bool = False, headers: dict | None = None, prompt="Hi",
-             **more) -> Reply:
+    def chat(
+        self, model: str, stream: bool = False, headers: dict | None = None, prompt="Hi", **more
+    ) -> Reply:
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]} | more
         if stream:
             body["stream"] = True
@@ -190,8 +207,15 @@ class Gateway:
     def run(self, *args: str, stdin: str | None = None, timeout: float = 30, **env):
         """Another command of the program, beside the server."""
         env = self.env | {k: v for k, v in env.items() if v is not None}
-        return subprocess.run([BIN, *args], env=env, cwd=self.home, input=stdin, text=True,
-                              capture_output=True, timeout=timeout * slow())
+        return subprocess.run(
+            [BIN, *args],
+            env=env,
+            cwd=self.home,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=timeout * slow(),
+        )
 
     def ledger(self, sql: str = "SELECT * FROM call ORDER BY seq") -> list[sqlite3.Row]:
         return self.rows("ledger.db", sql)

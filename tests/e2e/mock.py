@@ -1,11 +1,12 @@
-"""A provider for tests: OpenAI's chat completions over raw sockets, and an exact log of what happened.
+"""A provider for tests: OpenAI's chat completions over raw sockets, and an exact log.
 
-asyncio protocols, no framework, so that a fault happens at the byte that a test names. The log is the
-oracle: when a request came, each chunk that left, and when and how the other side closed (FIN or RST).
-Lives here: sockets, HTTP framing, the log. Not here: behaviours (behave.py), checks (strict.py).
+asyncio protocols, no framework, so that a fault happens at the byte that a test names. The log
+is the oracle: when a request came, each chunk that left, and when and how the other side closed
+(FIN or RST). Lives here: sockets, HTTP framing, the log. Not here: behaviours (behave.py),
+checks (strict.py).
 
-In a test: `with Mock() as mock` runs it on a thread of its own. By itself: `python mock.py PORT`, then
-`GET /_mock/log` gives the log (what the load test needs: a process of its own).
+In a test: `with Mock() as mock` runs it on a thread of its own. By itself: `python mock.py
+PORT`, then `GET /_mock/log` gives the log (what the load test needs: a process of its own).
 """
 
 import asyncio
@@ -52,9 +53,17 @@ class Call:
         return sum(n for _, n in self.sent)
 
     def summary(self) -> dict:
-        return {"model": self.model, "path": self.path, "received": self.received,
-                "end": self.end, "ended": self.ended, "chunks": len(self.sent),
-                "bytes": self.bytes_sent, "how": self.conn.how, "findings": self.findings}
+        return {
+            "model": self.model,
+            "path": self.path,
+            "received": self.received,
+            "end": self.end,
+            "ended": self.ended,
+            "chunks": len(self.sent),
+            "bytes": self.bytes_sent,
+            "how": self.conn.how,
+            "findings": self.findings,
+        }
 
 
 class Exchange:
@@ -170,8 +179,9 @@ class Protocol(asyncio.Protocol):
 class Mock:
     """The server, its log, and what a test says to it."""
 
-    def __init__(self, port: int = 0, key: str | None = None, unix: str | None = None,
-                 direct: bool = False):
+    def __init__(
+        self, port: int = 0, key: str | None = None, unix: str | None = None, direct: bool = False
+    ):
         self.want_port, self.key, self.unix = port, key, unix
         self.direct = direct  # client libraries talk to it: their own headers are fine
         self.calls: list[Call] = []
@@ -207,8 +217,7 @@ class Mock:
         if self.unix:
             self.server = await self.loop.create_unix_server(made, self.unix)
             return
-        self.server = await self.loop.create_server(made, "127.0.0.1", self.want_port,
-                                                    backlog=4096)
+        self.server = await self.loop.create_server(made, "127.0.0.1", self.want_port, backlog=4096)
         self.port = self.server.sockets[0].getsockname()[1]
 
     @property
@@ -261,9 +270,12 @@ class Mock:
         return len(self.calls)
 
     def since(self, mark: int, model: str | None = None) -> list[Call]:
-        """Chat calls after the mark, in the order they came; only those of a model whose id begins so."""
-        return [c for c in self.calls[mark:]
-                if c.path.startswith("/v1/chat") and (model is None or c.model.startswith(model))]
+        """Chat calls after the mark in the order they came; of models whose id begins so."""
+        return [
+            c
+            for c in self.calls[mark:]
+            if c.path.startswith("/v1/chat") and (model is None or c.model.startswith(model))
+        ]
 
     def wait(self, what, timeout: float = 10.0, why: str = "the mock"):
         """Polls until what() is true and returns it."""

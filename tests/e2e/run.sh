@@ -19,7 +19,8 @@ venv=$root/.venv
 list=$here/requirements.txt
 if ! stamped "$venv/.stamp" "$list"; then
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$list"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        -r "$list"
     stamp "$venv/.stamp" "$list"
 fi
 

@@ -1,7 +1,8 @@
 """What a provider that reads strictly would say to a request of ours.
 
-Every request that reaches the mock is checked; findings stand in the log and the session fails on any
-(conftest.py). Two judges: rules written here, and OpenAI's own schema where ../shared holds it.
+Every request that reaches the mock is checked; findings stand in the log and the session fails
+on any (conftest.py). Two judges: rules written here, and OpenAI's own schema where ../shared
+holds it.
 """
 
 import functools
@@ -12,11 +13,34 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = ROOT.parent / "shared/data/openapi/openai.json"
 
 FIELDS = {
-    "model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format",
-    "max_tokens", "max_completion_tokens", "temperature", "top_p", "presence_penalty",
-    "frequency_penalty", "seed", "reasoning_effort", "stop", "user", "metadata", "stream",
-    "stream_options", "store", "service_tier", "prompt_cache_key", "logit_bias", "verbosity",
-    "prediction", "safety_identifier", "prompt_cache_retention", "web_search_options",
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "reasoning_effort",
+    "stop",
+    "user",
+    "metadata",
+    "stream",
+    "stream_options",
+    "store",
+    "service_tier",
+    "prompt_cache_key",
+    "logit_bias",
+    "verbosity",
+    "prediction",
+    "safety_identifier",
+    "prompt_cache_retention",
+    "web_search_options",
 }
 ROLES = {"system", "developer", "user", "assistant", "tool"}
 
@@ -46,7 +70,9 @@ def check_head(headers: dict, key: str | None) -> list[str]:
         bad.append("authorization is not the provider's key")
     # requests are built from scratch: nothing of the client's head may come through
     for name in headers:
-        if name in ("cookie", "origin", "referer", "x-request-id") or name.startswith("x-stainless"):
+        if name in ("cookie", "origin", "referer", "x-request-id") or name.startswith(
+            "x-stainless"
+        ):
             bad.append(f"a client's header came through: {name}")
     return bad
 
@@ -58,7 +84,11 @@ def check_message(message: dict, where: str) -> list[str]:
         bad.append(f"{where}.role is {role!r}")
     if role == "tool" and not isinstance(message.get("tool_call_id"), str):
         bad.append(f"{where} answers no tool call")
-    if not message.get("tool_calls") and message.get("content") in (None, [], "") and role != "tool":
+    if (
+        not message.get("tool_calls")
+        and message.get("content") in (None, [], "")
+        and role != "tool"
+    ):
         bad.append(f"{where} is empty")
     for call in message.get("tool_calls", []):
         if set(call) != {"id", "type", "function"} or call["type"] != "function":

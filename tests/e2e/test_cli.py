@@ -36,7 +36,7 @@ def ask(g: Gateway, *args: str, **more) -> subprocess.CompletedProcess:
     return g.run("ask", "-c", str(g.file), *args, **more)
 
 
-# --- help, usage -------------------------------------------------------------------------------------
+# --- help, usage ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -56,12 +56,25 @@ def test_the_programs_own_help(alone):
     assert alone.run().returncode == 2
 
 
-@pytest.mark.parametrize("args", [
-    ["frobnicate"], ["ask"], ["ask", "--no-such-flag", "x"], ["ask", "-m"], ["config"],
-    ["config", "frobnicate"], ["reload", "x"], ["models", "a", "b", "c"], ["plan"],
-    ["ask", "--max-cost", "cheap", "hi"], ["ask", "--max-tokens", "1.5", "hi"],
-    ["ask", "-m", "alpha", "--mode", "merge", "hi"], ["plan", "-m", "alpha", "hi"]],
-    ids=" ".join)
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["frobnicate"],
+        ["ask"],
+        ["ask", "--no-such-flag", "x"],
+        ["ask", "-m"],
+        ["config"],
+        ["config", "frobnicate"],
+        ["reload", "x"],
+        ["models", "a", "b", "c"],
+        ["plan"],
+        ["ask", "--max-cost", "cheap", "hi"],
+        ["ask", "--max-tokens", "1.5", "hi"],
+        ["ask", "-m", "alpha", "--mode", "merge", "hi"],
+        ["plan", "-m", "alpha", "hi"],
+    ],
+    ids=" ".join,
+)
 def test_usage_is_2(alone, mock, args):
     if args[0] in ("ask", "plan") and len(args) > 1:
         args = [*args, "-c", str(alone.file)] if args[-1] != "-m" else args
@@ -83,7 +96,7 @@ def test_configuration_is_3(alone, command):
     assert "/nowhere/fusor.yaml" in missing.stderr + missing.stdout
 
 
-# --- ask ---------------------------------------------------------------------------------------------
+# --- ask -----------------------------------------------------------------------------------------
 
 
 def test_ask(place, mock):
@@ -103,8 +116,24 @@ def test_ask_reads_stdin_and_a_system_prompt(place, mock):
 
 
 def test_ask_flags(place, mock):
-    done = ask(place, "-m", "trio", "--mode", "best_of", "--panel", "alpha,beta", "--judge",
-               "arbiter", "--max-tokens", "50", "--temperature", "0.25", "--max-cost", "2", "Hi")
+    done = ask(
+        place,
+        "-m",
+        "trio",
+        "--mode",
+        "best_of",
+        "--panel",
+        "alpha,beta",
+        "--judge",
+        "arbiter",
+        "--max-tokens",
+        "50",
+        "--temperature",
+        "0.25",
+        "--max-cost",
+        "2",
+        "Hi",
+    )
     assert (done.returncode, done.stdout) == (0, "beta says hello\n"), done.stderr
     calls = mock.calls_now("say")
     assert {c.body["max_tokens"] for c in calls} == {50}
@@ -133,9 +162,15 @@ def test_ask_books_in_the_same_ledger(place):
     place.wait(lambda: len(place.ledger()) == before + 1, why="the row")
 
 
-@pytest.mark.parametrize("model, code, said", [
-    ("mock/status:code=500", 1, "upstream"), ("mock/say:rst_head=1", 1, "mock"),
-    ("alhpa", 1, "alpha"), ("mock/say:n=4,cut=2", 1, "mock")])
+@pytest.mark.parametrize(
+    "model, code, said",
+    [
+        ("mock/status:code=500", 1, "upstream"),
+        ("mock/say:rst_head=1", 1, "mock"),
+        ("alhpa", 1, "alpha"),
+        ("mock/say:n=4,cut=2", 1, "mock"),
+    ],
+)
 def test_ask_fails_with_1(place, model, code, said):
     done = ask(place, "-m", model, "Hi")
     assert done.returncode == code and said in done.stderr
@@ -144,8 +179,9 @@ def test_ask_fails_with_1(place, model, code, said):
 
 def test_over_its_cost_it_is_4(place, mock):
     for command in ("ask", "plan"):
-        done = place.run(command, "-c", str(place.file), "-m", "trio", "--max-cost", "0.0000001",
-                         "Hi")
+        done = place.run(
+            command, "-c", str(place.file), "-m", "trio", "--max-cost", "0.0000001", "Hi"
+        )
         assert done.returncode == 4, done.stderr
     assert mock.calls_now() == []
 
@@ -187,8 +223,16 @@ def terminal(g: Gateway, *args: str, interrupt_after: bytes | None = None, **env
 
 
 def test_on_a_terminal(alone):
-    args = ("ask", "-c", str(alone.file), "-m", "trio", "--panel",
-            "mock/say:n=5,gap=50,alpha", "Hi")
+    args = (
+        "ask",
+        "-c",
+        str(alone.file),
+        "-m",
+        "trio",
+        "--panel",
+        "mock/say:n=5,gap=50,alpha",
+        "Hi",
+    )
     code, shown = terminal(alone, *args)
     assert code == 0 and "w4" in shown
     assert "\x1b[" in shown  # progress is drawn live
@@ -209,11 +253,21 @@ def test_ctrl_c_closes_upstream_calls_and_tells_the_cost(place, mock, model):
         panel = ["--panel", "mock/hang,mock/hang"]
     mock.script("hang", "say:n=1000,gap=20")
     args = [BIN, "ask", "-c", place.file, "-m", model, *panel, "Hi"]
-    with subprocess.Popen(args, env=place.env, cwd=place.home, text=True, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+    with subprocess.Popen(
+        args,
+        env=place.env,
+        cwd=place.home,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as p:
         count = 2 if panel else 1
-        mock.wait(lambda: len(mock.calls_now()) == count and
-                  all(len(c.sent) > 5 for c in mock.calls_now()))
+        mock.wait(
+            lambda: (
+                len(mock.calls_now()) == count and all(len(c.sent) > 5 for c in mock.calls_now())
+            )
+        )
         began = time.monotonic()
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=20)
@@ -225,15 +279,19 @@ def test_ctrl_c_closes_upstream_calls_and_tells_the_cost(place, mock, model):
 
 
 def test_a_closed_pipe_is_no_crash(alone, mock):
-    with subprocess.Popen([BIN, "ask", "-c", alone.file, "-m", "mock/say:n=200,gap=5", "Hi"],
-                          env=alone.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+    with subprocess.Popen(
+        [BIN, "ask", "-c", alone.file, "-m", "mock/say:n=200,gap=5", "Hi"],
+        env=alone.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as p:
         assert p.stdout.read(3)
         p.stdout.close()
         p.stderr.read()
         assert p.wait(20 * slow()) in (0, 1)
 
 
-# --- plan, models, config, doctor ----------------------------------------------------------------------
+# --- plan, models, config, doctor ------------------------------------------------------------
 
 
 def test_plan(place, mock):

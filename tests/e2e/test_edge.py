@@ -19,22 +19,39 @@ def well_formed(reply) -> dict:
     return error
 
 
-# --- bodies ----------------------------------------------------------------------------------------
+# --- bodies ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body, said", [
-    (b'{"model": "alpha", "messages": [}', r"\b32\b|column 33"),
-    (b'{"model": "alpha"', r"offset|byte|position|end"),
-    (b"", r"empty|object|JSON|end"),
-    (b"[1,2]", r"object"),
-    (b'{"model":"alpha","model":"beta","messages":[]}', r"model.*twice|duplicate.*model|twice"),
-    (b'{"model":"alpha","messages":[{"role":"user","content":"\xff"}]}', r"UTF-8"),
-    (b'{"model":"alpha","messages":[{"role":"user","content":"\\ud800"}]}', r"surrogate|escape"),
-    (b'{"model":"alpha","x":' + b"[" * 80 + b"]" * 80 + b"}", r"deep|nest|level"),
-    (b'{"model":"alpha","messages":[],}', r"offset|byte|position|comma"),
-    (b'{"model":"alpha"} trailing', r"offset|byte|position|after|behind"),
-], ids=["syntax", "cut", "nothing", "array", "duplicate", "utf8", "surrogate", "deep", "comma",
-        "trailing"])
+@pytest.mark.parametrize(
+    "body, said",
+    [
+        (b'{"model": "alpha", "messages": [}', r"\b32\b|column 33"),
+        (b'{"model": "alpha"', r"offset|byte|position|end"),
+        (b"", r"empty|object|JSON|end"),
+        (b"[1,2]", r"object"),
+        (b'{"model":"alpha","model":"beta","messages":[]}', r"model.*twice|duplicate.*model|twice"),
+        (b'{"model":"alpha","messages":[{"role":"user","content":"\xff"}]}', r"UTF-8"),
+        (
+            b'{"model":"alpha","messages":[{"role":"user","content":"\\ud800"}]}',
+            r"surrogate|escape",
+        ),
+        (b'{"model":"alpha","x":' + b"[" * 80 + b"]" * 80 + b"}", r"deep|nest|level"),
+        (b'{"model":"alpha","messages":[],}', r"offset|byte|position|comma"),
+        (b'{"model":"alpha"} trailing', r"offset|byte|position|after|behind"),
+    ],
+    ids=[
+        "syntax",
+        "cut",
+        "nothing",
+        "array",
+        "duplicate",
+        "utf8",
+        "surrogate",
+        "deep",
+        "comma",
+        "trailing",
+    ],
+)
 def test_broken_json_says_what_and_where(server, mock, body, said):
     reply = server.ask("POST", CHAT, body)
     assert reply.status == 400
@@ -43,22 +60,37 @@ def test_broken_json_says_what_and_where(server, mock, body, said):
     assert mock.calls_now() == []
 
 
-@pytest.mark.parametrize("change, param", [
-    ({"model": None}, "model"), ({"model": 7}, "model"), ({"model": ""}, "model"),
-    ({"messages": None}, "messages"), ({"messages": "Hi"}, "messages"),
-    ({"messages": []}, "messages"), ({"messages": [7]}, "messages[0]"),
-    ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
-    ({"messages": [{"content": "x"}]}, "messages[0].role"),
-    ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
-    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]},
-     "messages[0].content[0].text"),
-    ({"stream": "yes"}, "stream"), ({"stream_options": 1}, "stream_options"),
-    ({"temperature": "hot"}, "temperature"), ({"max_tokens": 1.5}, "max_tokens"),
-    ({"max_tokens": 10**30}, "max_tokens"), ({"seed": 1.5}, "seed"),
-    ({"stop": [1]}, "stop[0]"), ({"tools": {}}, "tools"), ({"metadata": []}, "metadata"),
-    ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
-    ({"response_format": {"type": "xml"}}, "response_format.type"), ({"fusion": 3}, "fusion"),
-])
+@pytest.mark.parametrize(
+    "change, param",
+    [
+        ({"model": None}, "model"),
+        ({"model": 7}, "model"),
+        ({"model": ""}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": "Hi"}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": [7]}, "messages[0]"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages[0].content[0].text",
+        ),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": 1}, "stream_options"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": 10**30}, "max_tokens"),
+        ({"seed": 1.5}, "seed"),
+        ({"stop": [1]}, "stop[0]"),
+        ({"tools": {}}, "tools"),
+        ({"metadata": []}, "metadata"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"fusion": 3}, "fusion"),
+    ],
+)
 def test_wrong_types_name_the_field(server, mock, change, param):
     body = {k: v for k, v in (GOOD | change).items() if v is not None}
     reply = server.ask("POST", CHAT, body)
@@ -69,8 +101,14 @@ def test_wrong_types_name_the_field(server, mock, change, param):
 
 
 def test_null_is_absent(server):
-    body = GOOD | {"temperature": None, "tools": None, "stop": None, "stream": None,
-                   "max_tokens": None, "fusion": None}
+    body = GOOD | {
+        "temperature": None,
+        "tools": None,
+        "stop": None,
+        "stream": None,
+        "max_tokens": None,
+        "fusion": None,
+    }
     assert server.ask("POST", CHAT, body).status == 200
 
 
@@ -80,8 +118,9 @@ def test_unknown_fields_go_to_their_own_dialect_only(server, provider):
     assert provider.calls[-1].body["logit_bias"] == {"50256": -100}
 
 
-@pytest.mark.parametrize("name, near", [("alpa", "alpha"), ("tri", "trio"), ("Beta", "beta"),
-                                        ("nowhere/x", None)])
+@pytest.mark.parametrize(
+    "name, near", [("alpa", "alpha"), ("tri", "trio"), ("Beta", "beta"), ("nowhere/x", None)]
+)
 def test_unknown_model_with_near_names(server, mock, name, near):
     reply = server.chat(name)
     error = well_formed(reply)
@@ -101,8 +140,14 @@ def test_too_large(server, mock):
         reply = w.read()
         assert reply.status == 413 and "64" in well_formed(reply)["message"]
     with server.wire() as w:  # nobody said how long it would be
-        w.send(w.request("POST", CHAT, None, {"content-type": "application/json",
-                                              "transfer-encoding": "chunked"}))
+        w.send(
+            w.request(
+                "POST",
+                CHAT,
+                None,
+                {"content-type": "application/json", "transfer-encoding": "chunked"},
+            )
+        )
         piece = b"%x\r\n" % (1 << 20) + b" " * (1 << 20) + b"\r\n"
         try:
             for _ in range(66):
@@ -120,16 +165,25 @@ def test_large_bodies_pass(server, mock):
     assert reply.json()["choices"][0]["message"]["content"] == text
 
 
-# --- routes and heads ------------------------------------------------------------------------------
+# --- routes and heads --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method, path, status, code", [
-    ("GET", CHAT, 405, "method_not_allowed"), ("DELETE", CHAT, 405, "method_not_allowed"),
-    ("POST", "/v1/models", 405, "method_not_allowed"), ("GET", "/nothing", 404, "unknown_route"),
-    ("GET", "/v1/models/", 404, "unknown_route"), ("POST", "/v1/chat", 404, "unknown_route"),
-    ("GET", "/admin/state", 403, "forbidden"), ("GET", "/admin/config", 403, "forbidden"),
-    ("POST", "/admin/reload", 403, "forbidden"), ("BREW", CHAT, None, None),
-    ("GET", "/../etc/passwd", 404, "unknown_route")])
+@pytest.mark.parametrize(
+    "method, path, status, code",
+    [
+        ("GET", CHAT, 405, "method_not_allowed"),
+        ("DELETE", CHAT, 405, "method_not_allowed"),
+        ("POST", "/v1/models", 405, "method_not_allowed"),
+        ("GET", "/nothing", 404, "unknown_route"),
+        ("GET", "/v1/models/", 404, "unknown_route"),
+        ("POST", "/v1/chat", 404, "unknown_route"),
+        ("GET", "/admin/state", 403, "forbidden"),
+        ("GET", "/admin/config", 403, "forbidden"),
+        ("POST", "/admin/reload", 403, "forbidden"),
+        ("BREW", CHAT, None, None),
+        ("GET", "/../etc/passwd", 404, "unknown_route"),
+    ],
+)
 def test_routes(server, method, path, status, code):
     body = GOOD if method == "POST" else None
     reply = server.ask(method, path, body)
@@ -140,16 +194,26 @@ def test_routes(server, method, path, status, code):
     assert reply.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("headers, status", [
-    ({"content-type": "text/plain"}, 415), ({"content-type": None}, 415),
-    ({"content-type": "application/json; charset=utf-8"}, 200),
-    ({"content-type": "APPLICATION/JSON"}, 200),
-    ({"content-type": "application/jsonx"}, 415),
-    ({"origin": "https://evil.example"}, 403), ({"origin": "null"}, 403),
-    ({"sec-fetch-site": "cross-site"}, 403), ({"sec-fetch-site": "same-origin"}, 200),
-    ({"host": "evil.example"}, 403), ({"host": "evil.example:8420"}, 403),
-    ({"host": "127.0.0.1.evil.example"}, 403), ({"host": "localhost"}, 200),
-    ({"host": "LOCALHOST:99"}, 200), ({"host": "[::1]:99"}, 200)])
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": None}, 415),
+        ({"content-type": "application/json; charset=utf-8"}, 200),
+        ({"content-type": "APPLICATION/JSON"}, 200),
+        ({"content-type": "application/jsonx"}, 415),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"host": "evil.example:8420"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"host": "localhost"}, 200),
+        ({"host": "LOCALHOST:99"}, 200),
+        ({"host": "[::1]:99"}, 200),
+    ],
+)
 def test_the_edge(server, mock, headers, status):
     reply = server.ask("POST", CHAT, GOOD, headers)
     assert reply.status == status, reply.body
@@ -164,16 +228,27 @@ def test_own_origin_is_no_stranger(server):
 
 
 def test_request_id_is_kept_when_it_is_fit_to_be(server):
-    for given, kept in (("my-id_1.x", True), ("x" * 64, True), ("x" * 65, False),
-                        ("a b", False), ("<script>", False), ("", False)):
+    for given, kept in (
+        ("my-id_1.x", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("a b", False),
+        ("<script>", False),
+        ("", False),
+    ):
         got = server.chat("alpha", headers={"x-request-id": given}).headers["x-request-id"]
         assert (got == given) is kept
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", got)
 
 
 def test_every_answer_tells_our_own_time(server):
-    for reply in (server.chat("alpha"), server.chat("alpha", stream=True), server.chat("none"),
-                  server.ask("GET", "/v1/models"), server.ask("GET", "/healthz")):
+    for reply in (
+        server.chat("alpha"),
+        server.chat("alpha", stream=True),
+        server.chat("none"),
+        server.ask("GET", "/v1/models"),
+        server.ask("GET", "/healthz"),
+    ):
         assert 0 <= int(reply.headers["x-fusor-overhead-us"]) < 1_000_000
 
 
@@ -205,28 +280,44 @@ def test_models_head_and_encoded_ids(server):
         assert reply.json()["id"] == "mock/say:text=x"
 
 
-# --- keys --------------------------------------------------------------------------------------------
+# --- keys ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def keyed(provider, tmp_path_factory):
     from gateway import Gateway, settings
 
-    config = settings(provider, key="env:FUSOR_API_KEY", hosts=["gw.example.com"],
-                      cors_origins=["https://app.example.com"])
+    config = settings(
+        provider,
+        key="env:FUSOR_API_KEY",
+        hosts=["gw.example.com"],
+        cors_origins=["https://app.example.com"],
+    )
     with Gateway(tmp_path_factory.mktemp("keyed"), config, FUSOR_API_KEY="right-key-1") as g:
         yield g
 
 
-@pytest.mark.parametrize("headers, status", [
-    ({}, 401), ({"authorization": "Bearer wrong"}, 401), ({"authorization": "Bearer "}, 401),
-    ({"authorization": "Bearer right-key-12"}, 401), ({"authorization": "Bearer right-key-"}, 401),
-    ({"authorization": "right-key-1"}, 401), ({"authorization": "Bearer right-key-1"}, 200),
-    ({"authorization": "bearer right-key-1"}, 200), ({"x-api-key": "right-key-1"}, 200),
-    ({"x-api-key": "wrong"}, 401)])
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 401),
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"authorization": "Bearer "}, 401),
+        ({"authorization": "Bearer right-key-12"}, 401),
+        ({"authorization": "Bearer right-key-"}, 401),
+        ({"authorization": "right-key-1"}, 401),
+        ({"authorization": "Bearer right-key-1"}, 200),
+        ({"authorization": "bearer right-key-1"}, 200),
+        ({"x-api-key": "right-key-1"}, 200),
+        ({"x-api-key": "wrong"}, 401),
+    ],
+)
 def test_the_key(keyed, mock, headers, status):
-    for method, path, body in (("POST", CHAT, GOOD), ("GET", "/v1/models", None),
-                               ("GET", "/metrics", None)):
+    for method, path, body in (
+        ("POST", CHAT, GOOD),
+        ("GET", "/v1/models", None),
+        ("GET", "/metrics", None),
+    ):
         reply = keyed.ask(method, path, body, headers)
         assert reply.status == status
         if status == 401:
@@ -252,13 +343,13 @@ def test_hosts_and_origins_of_the_configuration(keyed):
     assert keyed.ask("POST", CHAT, GOOD, key | {"origin": "https://app.example.org"}).status == 403
 
 
-# --- HTTP/1.1, strictly --------------------------------------------------------------------------------
+# --- HTTP/1.1, strictly ----------------------------------------------------------------------
 
 BROKEN = {
     "two lengths": b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n"
-                   b"content-length: 3\r\n\r\n{}",
+    b"content-length: 3\r\n\r\n{}",
     "length and coding": b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n"
-                         b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "odd coding": b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
     "no host": b"POST %s HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}",
     "two hosts": b"POST %s HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n",
@@ -267,7 +358,7 @@ BROKEN = {
     "bare LF": b"POST %s HTTP/1.1\nhost: localhost\n\n",
     "negative length": b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
     "bad chunk": b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
-                 b"content-type: application/json\r\n\r\nxyz\r\n",
+    b"content-type: application/json\r\n\r\nxyz\r\n",
     "no version": b"POST %s\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "NUL": b"POST %s HTTP/1.1\r\nhost: localhost\r\nx: a\x00b\r\n\r\n",
@@ -303,8 +394,9 @@ def test_chunked_body_and_trailers(server):
     parts = [body[:1], body[1:7], body[7:]]
     coded = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\nx-t: 1\r\n\r\n"
     with server.wire() as w:
-        head = w.request("POST", CHAT, None, {"content-type": "application/json",
-                                              "transfer-encoding": "chunked"})
+        head = w.request(
+            "POST", CHAT, None, {"content-type": "application/json", "transfer-encoding": "chunked"}
+        )
         w.send(head + coded)
         reply = w.read()
         # extensions and trailers may be refused; then the connection ends, never half a request
@@ -326,8 +418,10 @@ def test_byte_by_byte(server):
 def test_pipelining_keeps_the_order(server):
     delays = [40, 0, 20, 0]
     with server.wire() as w:
-        asks = [w.request("POST", CHAT, GOOD | {"model": f"mock/say:text=p{i},delay={d}"})
-                for i, d in enumerate(delays)]
+        asks = [
+            w.request("POST", CHAT, GOOD | {"model": f"mock/say:text=p{i},delay={d}"})
+            for i, d in enumerate(delays)
+        ]
         w.send(b"".join(asks) + w.request("GET", "/healthz"))
         said = [w.read().json()["choices"][0]["message"]["content"] for _ in delays]
         assert said == ["p0", "p1", "p2", "p3"] and w.read().status == 200
@@ -354,15 +448,27 @@ def test_keep_alive_is_kept(server):
 def test_expect_continue(server):
     body = json.dumps(GOOD).encode()
     with server.wire() as w:
-        w.send(w.request("POST", CHAT, None, {
-            "content-type": "application/json", "content-length": str(len(body)),
-            "expect": "100-continue"}))
+        w.send(
+            w.request(
+                "POST",
+                CHAT,
+                None,
+                {
+                    "content-type": "application/json",
+                    "content-length": str(len(body)),
+                    "expect": "100-continue",
+                },
+            )
+        )
         assert w.head().status == 100
         w.send(body)
         assert w.read().status == 200
     with server.wire() as w:  # refused by its head: the body is never wanted
-        w.send(w.request("POST", "/nothing", None, {"content-length": "1000",
-                                                    "expect": "100-continue"}))
+        w.send(
+            w.request(
+                "POST", "/nothing", None, {"content-length": "1000", "expect": "100-continue"}
+            )
+        )
         assert w.head().status == 404
 
 

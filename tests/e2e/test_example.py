@@ -13,8 +13,18 @@ from gateway import BIN, ROOT, Gateway, environment
 from gateway import provider as provider_entry
 
 EXAMPLE = ROOT / "fusor.example.yaml"
-RUNTIME = next((p for p in (pathlib.Path(os.environ.get("FUSOR_RUNTIME") or "/nowhere"),
-                            ROOT / ".runtime", BIN.parent / "../lib/fusor") if p.is_dir()), None)
+RUNTIME = next(
+    (
+        p
+        for p in (
+            pathlib.Path(os.environ.get("FUSOR_RUNTIME") or "/nowhere"),
+            ROOT / ".runtime",
+            BIN.parent / "../lib/fusor",
+        )
+        if p.is_dir()
+    ),
+    None,
+)
 
 
 @pytest.fixture
@@ -55,16 +65,21 @@ def test_the_file_itself_is_right(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(RUNTIME is None, reason="the embedded model runtime is not installed (make demo "
-                                            "installs it)")
+@pytest.mark.skipif(
+    RUNTIME is None, reason="the embedded model runtime is not installed (make demo installs it)"
+)
 def test_with_the_embedded_model(tmp_path):
     g = Gateway(tmp_path, {})
     text = EXAMPLE.read_text().replace("listen: 127.0.0.1:8420", "listen: 127.0.0.1:0")
     g.write(f"{text}\nstate_dir: {g.state}\n")
     g.env = environment(tmp_path, FUSOR_RUNTIME=str(RUNTIME))
     with g:
-        body = {"model": "fusion", "max_tokens": 24, "stream": True,
-                "messages": [{"role": "user", "content": "Name three colours."}]}
+        body = {
+            "model": "fusion",
+            "max_tokens": 24,
+            "stream": True,
+            "messages": [{"role": "user", "content": "Name three colours."}],
+        }
         with g.wire(timeout=120) as w:
             reply = w.chat(body)
         assert reply.status == 200, reply.body

@@ -43,8 +43,13 @@ MIDDLE = {
     "stall": ("quick/say:n=6,gap=5,stall=3", 504),
 }
 # no answer of use, though nothing went wrong on the wire
-USELESS = {"empty": "empty", "blank": "empty", "refusal": "refused", "filter:n=3": None,
-           "length:n=3": "cut"}
+USELESS = {
+    "empty": "empty",
+    "blank": "empty",
+    "refusal": "refused",
+    "filter:n=3": None,
+    "length:n=3": "cut",
+}
 
 
 def error_of(reply) -> dict:
@@ -53,7 +58,7 @@ def error_of(reply) -> dict:
     return reply.error
 
 
-# --- plain -----------------------------------------------------------------------------------------
+# --- plain -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -106,7 +111,7 @@ def test_an_answer_that_never_ends_is_bounded(server):
     assert reply.status in (413, 502) and error_of(reply)
 
 
-# --- one of three ----------------------------------------------------------------------------------
+# --- one of three ------------------------------------------------------------------------------
 
 
 def fused(server, bad: str, recipe: str = "trio", stream=False, **fusion):
@@ -127,10 +132,12 @@ def member(usage: dict, model: str) -> dict:
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("name", [*BEFORE, *MIDDLE])
 def test_one_bad_member(server, mock, name, stream):
-    model, *_, reason = (BEFORE.get(name) or (*MIDDLE[name], None))
+    model, *_, reason = BEFORE.get(name) or (*MIDDLE[name], None)
     text, usage = fused(server, model, stream=stream)
-    assert sorted(text.removeprefix("MERGED: ")[1:-1].split("] [")) == \
-        ["alpha says hello", "gamma says hello"]
+    assert sorted(text.removeprefix("MERGED: ")[1:-1].split("] [")) == [
+        "alpha says hello",
+        "gamma says hello",
+    ]
     bad = member(usage, model)
     assert bad["status"] == "failed" and bad["reason"] == (reason or bad["reason"])
     assert bad["reason"] and bad["detail"] and usage["fusion"]["degraded"] is None
@@ -138,8 +145,10 @@ def test_one_bad_member(server, mock, name, stream):
     assert len(judging.answers(judge.body)) == 2
 
 
-@pytest.mark.parametrize("name", ["429", "500", "reset before the head", "garbage", "silent",
-                                  "no listener", "cut", "stall"])
+@pytest.mark.parametrize(
+    "name",
+    ["429", "500", "reset before the head", "garbage", "silent", "no listener", "cut", "stall"],
+)
 def test_a_bad_member_is_on_the_bill_as_in_the_books(server, name):
     model = (BEFORE.get(name) or MIDDLE[name])[0]
     mark = f"bad-{name.replace(' ', '-')}"
@@ -172,18 +181,22 @@ def test_reasoning_is_no_answer(server):
     assert text == "forty-two"
 
 
-# --- all of them -----------------------------------------------------------------------------------
+# --- all of them -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-@pytest.mark.parametrize("panel, status", [
-    ([f"mock/status:code=429,retry={s}" for s in (9, 4, 30)], 429),
-    (["mock/status:code=402"] * 3, 402),
-    (["quick/say:stall_head=1"] * 3, 504),
-    (["mock/status:code=429,retry=5", "quick/say:stall_head=1", "mock/status:code=500"], 502),
-    (["mock/empty", "mock/blank"], 502),
-    (["refused/a", "refused/b"], 502),
-], ids=["429", "402", "504", "mixed", "empty", "unreachable"])
+@pytest.mark.parametrize(
+    "panel, status",
+    [
+        ([f"mock/status:code=429,retry={s}" for s in (9, 4, 30)], 429),
+        (["mock/status:code=402"] * 3, 402),
+        (["quick/say:stall_head=1"] * 3, 504),
+        (["mock/status:code=429,retry=5", "quick/say:stall_head=1", "mock/status:code=500"], 502),
+        (["mock/empty", "mock/blank"], 502),
+        (["refused/a", "refused/b"], 502),
+    ],
+    ids=["429", "402", "504", "mixed", "empty", "unreachable"],
+)
 def test_all_members_fail(server, mock, panel, status, stream):
     reply = server.chat("trio", stream=stream, fusion={"panel": panel})
     assert reply.status == status, reply.body
@@ -209,7 +222,7 @@ def test_all_are_cut(server):
     assert reply.json()["choices"][0]["finish_reason"] == "length"
 
 
-# --- quorum, grace, survivors ------------------------------------------------------------------------
+# --- quorum, grace, survivors --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -268,8 +281,10 @@ def test_a_default_judge_that_failed_is_not_asked(start, mock):
     g = start(fusions={"bare": {"panel": ["alpha", "beta"]}})
     panel = ["mock/status:code=500", "mock/merge:text=second", "mock/say:text=third"]
     reply = g.chat("bare", fusion={"panel": panel})
-    assert reply.json()["choices"][0]["message"]["content"] == "second [second] [third]" or \
-        reply.json()["choices"][0]["message"]["content"] == "second [third] [second]"
+    assert (
+        reply.json()["choices"][0]["message"]["content"] == "second [second] [third]"
+        or reply.json()["choices"][0]["message"]["content"] == "second [third] [second]"
+    )
     assert len(mock.calls_now("status")) == 1
 
 
@@ -287,12 +302,20 @@ def test_the_time_limit_of_a_fusion(server, mock):
     assert reply.json()["choices"][0]["message"]["content"] == "alpha says hello"
 
 
-# --- judges ------------------------------------------------------------------------------------------
+# --- judges --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-@pytest.mark.parametrize("bad", ["mock/status:code=500", "mock/say:rst_head=1", "mock/empty",
-                                 "quick/say:stall_head=1", "mock/garbage"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "mock/status:code=500",
+        "mock/say:rst_head=1",
+        "mock/empty",
+        "quick/say:stall_head=1",
+        "mock/garbage",
+    ],
+)
 def test_the_next_judge_writes(server, mock, bad, stream):
     text, usage = fused(server, "beta", judge=[bad, "writer"], stream=stream)
     assert text.startswith("MERGED:") and len(usage["fusion"]["judge"]) == 2
@@ -315,15 +338,18 @@ def test_an_invalid_verdict_is_asked_for_once_more(server, mock):
     assert usage["fusion"]["degraded"] is None
 
 
-@pytest.mark.parametrize("invalid", ["", "%7B%22scores%22%3A%7B%22Z%22%3A1%7D,best%3DZ",
-                                     "%7B%22best%22%3A%22A%22%7D", "A"])
+@pytest.mark.parametrize(
+    "invalid",
+    ["", "%7B%22scores%22%3A%7B%22Z%22%3A1%7D,best%3DZ", "%7B%22best%22%3A%22A%22%7D", "A"],
+)
 def test_an_invalid_verdict_degrades(server, mock, invalid):
     text, usage = fused(server, "beta", "best", judge=f"mock/judge:invalid={invalid}")
     assert text in [f"{n} says hello" for n in ("alpha", "beta", "gamma")]
     assert usage["fusion"]["degraded"] == "invalid_verdict"
     assert len(mock.calls_now("judge")) == 2
-    text, usage = fused(server, "beta", "best",
-                        judge=[f"mock/judge:invalid={invalid}", "mock/judge:pick=alpha"])
+    text, usage = fused(
+        server, "beta", "best", judge=[f"mock/judge:invalid={invalid}", "mock/judge:pick=alpha"]
+    )
     assert text == "alpha says hello"
 
 
@@ -333,7 +359,7 @@ def test_a_judge_that_breaks_after_the_first_word(server, mock, how, status):
     fusion = {"judge": [judge, "writer"], "quorum": 3}
     reply = server.chat("trio", stream=True, fusion=fusion)
     assert reply.status == 200 and reply.text().startswith("MERGED:")
-    assert "finish_reason\":\"" not in reply.body.decode() and b"[DONE]" not in reply.body
+    assert 'finish_reason":"' not in reply.body.decode() and b"[DONE]" not in reply.body
     error = json.loads(reply.events()[-1])["error"]
     assert error["status"] == status and "judge" in error["message"]
     assert [c.model for c in mock.calls_now("merge")] == [judge[6:]]  # nobody begins anew

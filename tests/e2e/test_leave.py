@@ -1,7 +1,8 @@
-"""A client that leaves, in every phase: each upstream connection is closed at once, and it is booked.
+"""A client that leaves, in every phase: each upstream connection is closed at once, and it is
+booked.
 
-The mock's log is the witness: within 100 ms of the client's FIN or reset (more under a sanitizer) every
-connection that worked for it must be seen closed.
+The mock's log is the witness: within 100 ms of the client's FIN or reset (more under a
+sanitizer) every connection that worked for it must be seen closed.
 """
 
 import contextlib
@@ -19,8 +20,11 @@ pytestmark = pytest.mark.race
 
 
 def body(model: str, stream: bool, **more) -> dict:
-    return {"model": model, "stream": stream,
-            "messages": [{"role": "user", "content": "Hi"}]} | more
+    return {
+        "model": model,
+        "stream": stream,
+        "messages": [{"role": "user", "content": "Hi"}],
+    } | more
 
 
 def fused(stream: bool, panel: list, **fusion) -> dict:
@@ -36,16 +40,31 @@ PHASES = {
     "streaming": lambda s: (body(TALKING, s), 1, lambda c: len(c[0].sent) > 8),
     "stalled": lambda s: (body("mock/say:stall=3", s), 1, lambda c: len(c[0].sent) > 3),
     "panel silent": lambda s: (fused(s, [SILENT] * 3), 3, lambda c: True),
-    "panel talking": lambda s: (fused(s, [TALKING] * 3), 3,
-                                lambda c: all(len(x.sent) > 5 for x in c)),
-    "one of the panel left": lambda s: (fused(s, ["alpha", SILENT, "beta"]), 3,
-                                        lambda c: sum(x.end == "done" for x in c) == 2),
-    "judge silent": lambda s: (fused(s, ["alpha", "beta"], judge="mock/merge:stall_head=1"), 3,
-                               lambda c: True),
-    "judge writing": lambda s: (fused(s, ["alpha", "beta"], judge="mock/merge:stall=2"), 3,
-                                lambda c: len(c[-1].sent) > 3),
-    "judge deciding": lambda s: (fused(s, ["alpha", "beta"], mode="best_of",
-                                       judge="mock/judge:delay=30000"), 3, lambda c: True),
+    "panel talking": lambda s: (
+        fused(s, [TALKING] * 3),
+        3,
+        lambda c: all(len(x.sent) > 5 for x in c),
+    ),
+    "one of the panel left": lambda s: (
+        fused(s, ["alpha", SILENT, "beta"]),
+        3,
+        lambda c: sum(x.end == "done" for x in c) == 2,
+    ),
+    "judge silent": lambda s: (
+        fused(s, ["alpha", "beta"], judge="mock/merge:stall_head=1"),
+        3,
+        lambda c: True,
+    ),
+    "judge writing": lambda s: (
+        fused(s, ["alpha", "beta"], judge="mock/merge:stall=2"),
+        3,
+        lambda c: len(c[-1].sent) > 3,
+    ),
+    "judge deciding": lambda s: (
+        fused(s, ["alpha", "beta"], mode="best_of", judge="mock/judge:delay=30000"),
+        3,
+        lambda c: True,
+    ),
 }
 
 
@@ -56,8 +75,10 @@ def test_client_leaves(server, mock, phase, stream, how):
     request, count, ready = PHASES[phase](stream)
     with server.wire() as w:
         w.send(w.request("POST", CHAT, request))
-        calls = mock.wait(lambda: len(mock.calls_now()) == count and ready(mock.calls_now())
-                          and mock.calls_now(), why=phase)
+        calls = mock.wait(
+            lambda: len(mock.calls_now()) == count and ready(mock.calls_now()) and mock.calls_now(),
+            why=phase,
+        )
         time.sleep(0.02)  # let what is on its way arrive
         left = time.monotonic()
         w.leave(how)
@@ -143,10 +164,14 @@ def connecting(port: int) -> int:
 @pytest.mark.parametrize("members", [0, 3], ids=["plain", "fused"])
 def test_client_leaves_while_we_connect(start, mock, members, stream, how):
     with black_hole() as port:
-        entry = provider_entry(mock, base_url=f"http://127.0.0.1:{port}/v1",
-                               timeouts={"connect": "20s"})
-        g = start(providers={"hole": entry}, models={"h": {"provider": "hole"}},
-                  fusions={"trio": {"panel": ["h"] * 3}})
+        entry = provider_entry(
+            mock, base_url=f"http://127.0.0.1:{port}/v1", timeouts={"connect": "20s"}
+        )
+        g = start(
+            providers={"hole": entry},
+            models={"h": {"provider": "hole"}},
+            fusions={"trio": {"panel": ["h"] * 3}},
+        )
         others = connecting(port)
         request = fused(stream, ["h"] * 3) if members else body("h", stream)
         with g.wire() as w:
@@ -160,8 +185,9 @@ def test_client_leaves_while_we_connect(start, mock, members, stream, how):
 
 def test_connect_timeout(start, mock):
     with black_hole() as port:
-        entry = provider_entry(mock, base_url=f"http://127.0.0.1:{port}/v1",
-                               timeouts={"connect": "200ms"})
+        entry = provider_entry(
+            mock, base_url=f"http://127.0.0.1:{port}/v1", timeouts={"connect": "200ms"}
+        )
         g = start(providers={"hole": entry}, models={"h": {"provider": "hole"}}, fusions={})
         began = time.monotonic()
         reply = g.chat("h")

@@ -29,14 +29,16 @@ def test_rows_match_the_log(start, mock):
         else:
             panel = [f"mock/{say}", f"mock/{say},x=1"]
             judge = f"mock/merge:in={500 + i},out=5"
-            replies.append(g.chat("trio", stream=i % 2 == 0,
-                                  fusion={"panel": panel, "judge": judge}))
+            replies.append(
+                g.chat("trio", stream=i % 2 == 0, fusion={"panel": panel, "judge": judge})
+            )
     assert all(r.status == 200 for r in replies)
     calls = mock.calls_now()
     rows = g.wait(lambda: len(g.ledger()) == len(calls) and g.ledger(), why="the ledger")
     said = sorted((c.model, *usage_sent(c), price_of(*usage_sent(c))) for c in calls)
-    booked = sorted((r["upstream_model"], r["input"], r["output"], r["cached"], r["cost_nusd"])
-                    for r in rows)
+    booked = sorted(
+        (r["upstream_model"], r["input"], r["output"], r["cached"], r["cost_nusd"]) for r in rows
+    )
     assert said == booked
     assert {r["outcome"] for r in rows} == {"ok"}
     assert {r["role"] for r in rows} == {"call", "member", "judge"}
@@ -68,10 +70,11 @@ def test_free_and_unpriced(server):
 
 def test_failures_are_booked_as_what_they_were(server):
     for name, model, outcome, uncertain in (
-            ("429", "mock/status:code=429", "busy", 0), ("503", "mock/status:code=503",
-                                                         "unavailable", 0),
-            ("rst", "mock/say:rst_head=1", "cut", 1), ("time", "quick/say:stall_head=1",
-                                                       "timeout", 1)):
+        ("429", "mock/status:code=429", "busy", 0),
+        ("503", "mock/status:code=503", "unavailable", 0),
+        ("rst", "mock/say:rst_head=1", "cut", 1),
+        ("time", "quick/say:stall_head=1", "timeout", 1),
+    ):
         server.chat(model, headers={"x-request-id": f"ledger-{name}"})
         (row,) = rows_of(server, f"ledger-{name}", 1)
         assert (row["outcome"], row["uncertain"]) == (outcome, uncertain), name
@@ -83,9 +86,18 @@ def test_failures_are_booked_as_what_they_were(server):
 
 def test_a_client_that_leaves_is_booked(server, mock):
     with server.wire() as w:
-        w.send(w.request("POST", "/v1/chat/completions", {
-            "model": "mock/say:n=1000,gap=10", "stream": True,
-            "messages": [{"role": "user", "content": "Hi"}]}, {"x-request-id": "ledger-left"}))
+        w.send(
+            w.request(
+                "POST",
+                "/v1/chat/completions",
+                {
+                    "model": "mock/say:n=1000,gap=10",
+                    "stream": True,
+                    "messages": [{"role": "user", "content": "Hi"}],
+                },
+                {"x-request-id": "ledger-left"},
+            )
+        )
         w.until(b"w5 ")
         w.leave("rst")
     (row,) = rows_of(server, "ledger-left", 1)
@@ -99,9 +111,19 @@ def test_bills_on(start, mock):
 
     g = start(providers={"mock": provider_entry(mock, cancel="bills_on")}, models={}, fusions={})
     with g.wire() as w:
-        w.send(w.request("POST", "/v1/chat/completions", {
-            "model": "mock/say:n=1000,gap=10", "stream": True, "max_tokens": 700,
-            "messages": [{"role": "user", "content": "Hi"}]}, {"x-request-id": "bills-on"}))
+        w.send(
+            w.request(
+                "POST",
+                "/v1/chat/completions",
+                {
+                    "model": "mock/say:n=1000,gap=10",
+                    "stream": True,
+                    "max_tokens": 700,
+                    "messages": [{"role": "user", "content": "Hi"}],
+                },
+                {"x-request-id": "bills-on"},
+            )
+        )
         w.until(b"w5 ")
     (row,) = rows_of(g, "bills-on", 1)
     assert (row["output"], row["estimated"]) == (700, 1)

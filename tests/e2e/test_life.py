@@ -33,8 +33,11 @@ class Load(threading.Thread):
                 with self.g.wire() as w:
                     for _ in range(10):
                         reply = w.chat(self.body)
-                        text = reply.text() if self.body["stream"] else \
-                            reply.json()["choices"][0]["message"]["content"]
+                        text = (
+                            reply.text()
+                            if self.body["stream"]
+                            else reply.json()["choices"][0]["message"]["content"]
+                        )
                         whole = not self.body["stream"] or reply.events()[-1] == "[DONE]"
                         if reply.status != 200 or not reply.whole or not whole:
                             self.failures.append(reply)
@@ -90,28 +93,47 @@ def test_reload_under_load(start, way):
 
 
 def test_a_running_request_keeps_its_configuration(start, mock):
-    g = start(models={"alpha": {"provider": "mock", "id": "say:n=10,gap=60"}},
-              fusions={"solo": {"panel": ["alpha", "alpha"], "mode": "best_of",
-                                "judge": "mock/judge:pick=w0"}})
+    g = start(
+        models={"alpha": {"provider": "mock", "id": "say:n=10,gap=60"}},
+        fusions={
+            "solo": {"panel": ["alpha", "alpha"], "mode": "best_of", "judge": "mock/judge:pick=w0"}
+        },
+    )
     with g.wire() as w:
-        w.send(w.request("POST", "/v1/chat/completions",
-                         {"model": "solo", "messages": HI, "stream": True}))
+        w.send(
+            w.request(
+                "POST", "/v1/chat/completions", {"model": "solo", "messages": HI, "stream": True}
+            )
+        )
         mock.wait(lambda: len(mock.calls_now()) == 2)
-        g.write({"listen": "127.0.0.1:0", "providers": g.config["providers"], "models": {},
-                 "fusions": {"solo": {"panel": ["mock/say:text=new"], "judge": "mock/merge"}}})
+        g.write(
+            {
+                "listen": "127.0.0.1:0",
+                "providers": g.config["providers"],
+                "models": {},
+                "fusions": {"solo": {"panel": ["mock/say:text=new"], "judge": "mock/merge"}},
+            }
+        )
         assert g.run("reload", "-c", str(g.file)).returncode == 0
         assert w.read().text() == "".join(f"w{i} " for i in range(10))
     assert g.chat("solo").json()["choices"][0]["message"]["content"] == "new"
     assert g.chat("alpha").status == 404
 
 
-@pytest.mark.parametrize("change, said", [
-    ("models: {x: {provider: nobody}}", r"fusor\.yaml:\d+:\d+: .*nobody"),
-    ("listn: 127.0.0.1:1", r"fusor\.yaml:\d+:\d+: .*listn.*listen"),
-    ("models: [", r"fusor\.yaml:\d+"), ("listen: 127.0.0.1:8", r"listen cannot change"),
-    ("state_dir: /tmp/elsewhere", r"no server runs .*/tmp/elsewhere"),
-    ("providers: {p: {kind: openai, base_url: 'http://a/v1', key: 'sk-literal-123'}}",
-     r"fusor\.yaml:\d+:\d+: (?!.*sk-literal)")])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("models: {x: {provider: nobody}}", r"fusor\.yaml:\d+:\d+: .*nobody"),
+        ("listn: 127.0.0.1:1", r"fusor\.yaml:\d+:\d+: .*listn.*listen"),
+        ("models: [", r"fusor\.yaml:\d+"),
+        ("listen: 127.0.0.1:8", r"listen cannot change"),
+        ("state_dir: /tmp/elsewhere", r"no server runs .*/tmp/elsewhere"),
+        (
+            "providers: {p: {kind: openai, base_url: 'http://a/v1', key: 'sk-literal-123'}}",
+            r"fusor\.yaml:\d+:\d+: (?!.*sk-literal)",
+        ),
+    ],
+)
 def test_a_bad_file_changes_nothing(start, change, said):
     g = start()
     before = g.file.read_text()
@@ -129,37 +151,40 @@ def test_a_bad_file_changes_nothing(start, change, said):
     assert g.run("reload", "-c", str(g.file)).returncode == 0
 
 
-# --- the end -----------------------------------------------------------------------------------------
+# --- the end -------------------------------------------------------------------------------------
 
 
 @pytest.mark.race
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_drain_fails_no_request(start, mock, signum):
     g = start()
-    # fmt: off
-    slow_ones = [({"model": "mock/say:n=10,gap=80", "stream": True}, "".join(f"w{i} " for i in range(10))),
-                 ({"model": "mock/say:text=slowly,delay=800"}, "slowly"),
-                 ({"model": "trio", "fusion": {"panel": ["mock/say:text=a,delay=300"] * 2,
-                                               "judge": "mock/merge:gap=100"}}, "MERGED: [a] [a]"),
-                 ({"model": "trio", "stream": True, "fusion": {
-                     "panel": ["mock/say:text=a,delay=300"] * 2, "judge": "mock/merge:gap=100"}},
-                  "MERGED: [a] [a]")]
-    # fmt: on
+    words = "".join(f"w{i} " for i in range(10))
+    late = {"panel": ["mock/say:text=a,delay=300"] * 2, "judge": "mock/merge:gap=100"}
+    slow_ones = [
+        ({"model": "mock/say:n=10,gap=80", "stream": True}, words),
+        ({"model": "mock/say:text=slowly,delay=800"}, "slowly"),
+        ({"model": "trio", "fusion": late}, "MERGED: [a] [a]"),
+        ({"model": "trio", "fusion": late, "stream": True}, "MERGED: [a] [a]"),
+    ]
     with g.wire() as idle:
         assert idle.ask("GET", "/readyz").status == 200
         wires = []
         for i in range(12):
             w = g.wire()
-            w.send(w.request("POST", "/v1/chat/completions",
-                             {"messages": HI} | slow_ones[i % 4][0]))
+            w.send(
+                w.request("POST", "/v1/chat/completions", {"messages": HI} | slow_ones[i % 4][0])
+            )
             wires.append(w)
         mock.wait(lambda: len(mock.calls_now()) == 18, why="all to be under way")
         g.process.send_signal(signum)
         for i, w in enumerate(wires):
             reply = w.read()
             assert reply.status == 200 and reply.whole
-            text = reply.text() if "stream" in slow_ones[i % 4][0] else \
-                reply.json()["choices"][0]["message"]["content"]
+            text = (
+                reply.text()
+                if "stream" in slow_ones[i % 4][0]
+                else reply.json()["choices"][0]["message"]["content"]
+            )
             assert text == slow_ones[i % 4][1]
         assert idle.closed()
     assert g.process.wait(10 * slow()) == 0
@@ -173,10 +198,18 @@ def test_drain_fails_no_request(start, mock, signum):
 def test_a_drain_ends_in_time(start, mock):
     g = start(drain="400ms")
     with g.wire() as w, g.wire() as whole:
-        w.send(w.request("POST", "/v1/chat/completions",
-                         {"model": "mock/say:n=10000,gap=20", "messages": HI, "stream": True}))
-        whole.send(whole.request("POST", "/v1/chat/completions",
-                                 {"model": "mock/say:stall_head=1", "messages": HI}))
+        w.send(
+            w.request(
+                "POST",
+                "/v1/chat/completions",
+                {"model": "mock/say:n=10000,gap=20", "messages": HI, "stream": True},
+            )
+        )
+        whole.send(
+            whole.request(
+                "POST", "/v1/chat/completions", {"model": "mock/say:stall_head=1", "messages": HI}
+            )
+        )
         w.until(b"w3 ")
         mock.wait(lambda: len(mock.calls_now()) == 2)
         began = time.monotonic()
@@ -191,8 +224,11 @@ def test_a_drain_ends_in_time(start, mock):
 def test_asked_twice_it_ends_now(start, mock):
     g = start()
     with g.wire() as w:
-        w.send(w.request("POST", "/v1/chat/completions",
-                         {"model": "mock/say:stall_head=1", "messages": HI}))
+        w.send(
+            w.request(
+                "POST", "/v1/chat/completions", {"model": "mock/say:stall_head=1", "messages": HI}
+            )
+        )
         mock.wait(lambda: mock.calls_now())
         g.process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
@@ -201,12 +237,13 @@ def test_asked_twice_it_ends_now(start, mock):
         assert g.process.wait(5 * slow()) == 0
 
 
-# --- two at once ---------------------------------------------------------------------------------------
+# --- two at once -----------------------------------------------------------------------------
 
 
 def serve(g: Gateway) -> subprocess.CompletedProcess:
-    return subprocess.run([BIN, "serve", "-c", g.file], env=g.env, capture_output=True, text=True,
-                          timeout=20 * slow())
+    return subprocess.run(
+        [BIN, "serve", "-c", g.file], env=g.env, capture_output=True, text=True, timeout=20 * slow()
+    )
 
 
 def test_a_second_one_on_the_same_state(server, provider, tmp_path):
@@ -230,8 +267,13 @@ def test_killed_in_the_middle_it_starts_again(start, provider):
     assert g.chat("trio").status == 200
     g.wait(lambda: len(g.ledger()) == 4, why="the ledger")
     with g.wire() as w:
-        w.send(w.request("POST", "/v1/chat/completions",
-                         {"model": "mock/say:n=1000,gap=20", "messages": HI, "stream": True}))
+        w.send(
+            w.request(
+                "POST",
+                "/v1/chat/completions",
+                {"model": "mock/say:n=1000,gap=20", "messages": HI, "stream": True},
+            )
+        )
         w.until(b"w1 ")
         g.process.kill()
         g.process.wait()
@@ -249,10 +291,15 @@ def test_files_are_for_the_owner_only(server):
         assert file.stat().st_mode & 0o077 == 0, file
 
 
-@pytest.mark.parametrize("listen, more, code", [
-    ("0.0.0.0:0", {}, 3), ("0.0.0.0:0", {"insecure": True}, 0),
-    ("0.0.0.0:0", {"key": "env:FUSOR_API_KEY"}, 3),
-    ("0.0.0.0:0", {"key": "env:FUSOR_API_KEY", "trusted_proxies": True}, 0)])
+@pytest.mark.parametrize(
+    "listen, more, code",
+    [
+        ("0.0.0.0:0", {}, 3),
+        ("0.0.0.0:0", {"insecure": True}, 0),
+        ("0.0.0.0:0", {"key": "env:FUSOR_API_KEY"}, 3),
+        ("0.0.0.0:0", {"key": "env:FUSOR_API_KEY", "trusted_proxies": True}, 0),
+    ],
+)
 def test_beyond_loopback(provider, tmp_path, listen, more, code):
     g = Gateway(tmp_path, settings(provider, listen=listen, **more), FUSOR_API_KEY="k-1234567890")
     done = g.run("config", "check", str(g.file))
@@ -265,9 +312,29 @@ def test_beyond_loopback(provider, tmp_path, listen, more, code):
 def test_tls(start, tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1"], capture_output=True, check=False)
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        capture_output=True,
+        check=False,
+    )
     if made.returncode != 0:
         pytest.skip("no openssl program to make a certificate")
     g = start(tls={"cert": str(cert), "key": str(key)})
@@ -276,8 +343,12 @@ def test_tls(start, tmp_path):
     import httpx2
 
     context = ssl.create_default_context(cafile=str(cert))
-    with openai.OpenAI(base_url=g.url.replace("http:", "https:"), api_key="x", max_retries=0,
-                       http_client=httpx2.Client(verify=context)) as c:
+    with openai.OpenAI(
+        base_url=g.url.replace("http:", "https:"),
+        api_key="x",
+        max_retries=0,
+        http_client=httpx2.Client(verify=context),
+    ) as c:
         chunks = list(c.chat.completions.create(model="trio", messages=HI, stream=True))
         assert "".join(k.choices[0].delta.content or "" for k in chunks).startswith("MERGED:")
     with socket.create_connection(("127.0.0.1", g.port)) as s:

@@ -61,9 +61,10 @@ async def one_stream(port: int, request: bytes, gate: asyncio.Semaphore):
 
 def request_of(g: Gateway, body: dict) -> bytes:
     data = json.dumps(body).encode()
-    return (f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{g.port}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
-            ).encode() + data
+    return (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{g.port}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    ).encode() + data
 
 
 async def all_streams(g: Gateway, bodies: list):
@@ -74,8 +75,7 @@ async def all_streams(g: Gateway, bodies: list):
 @pytest.fixture(scope="module")
 def loaded(provider, far_mock, tmp_path_factory):
     config = settings(provider)
-    config["providers"]["far"] = provider_entry(provider, base_url=far_mock, price="free",
-                                                key=None)
+    config["providers"]["far"] = provider_entry(provider, base_url=far_mock, price="free", key=None)
     with Gateway(tmp_path_factory.mktemp("loaded"), config) as g:
         yield g
 
@@ -83,8 +83,14 @@ def loaded(provider, far_mock, tmp_path_factory):
 def test_a_thousand_streams(loaded):
     count = room_for(200 if sanitizer() == "thread" else 1000)
     assert count >= 200, "too few file descriptors"
-    bodies = [{"model": f"far/say:n={FRAMES},gap={GAP_MS}", "stream": True,
-               "messages": [{"role": "user", "content": f"stream {i}"}]} for i in range(count)]
+    bodies = [
+        {
+            "model": f"far/say:n={FRAMES},gap={GAP_MS}",
+            "stream": True,
+            "messages": [{"role": "user", "content": f"stream {i}"}],
+        }
+        for i in range(count)
+    ]
     want = [f"w{k} " for k in range(FRAMES)]
     results = asyncio.run(all_streams(loaded, bodies))
     odd = [o for _, o in results if o]
@@ -95,10 +101,22 @@ def test_a_thousand_streams(loaded):
 
 @pytest.mark.race
 def test_a_hundred_fusions_at_once(loaded):
-    bodies = [{"model": "trio", "stream": True, "fusion": {
-        "panel": [f"far/say:text=f{i}m{k},gap=20,delay={(i * 13 + k * 7) % 50}" for k in range(3)],
-        "judge": "far/merge:gap=10", "quorum": 3, "stream_members": i % 2 == 0},
-        "messages": [{"role": "user", "content": "x"}]} for i in range(100)]
+    bodies = [
+        {
+            "model": "trio",
+            "stream": True,
+            "fusion": {
+                "panel": [
+                    f"far/say:text=f{i}m{k},gap=20,delay={(i * 13 + k * 7) % 50}" for k in range(3)
+                ],
+                "judge": "far/merge:gap=10",
+                "quorum": 3,
+                "stream_members": i % 2 == 0,
+            },
+            "messages": [{"role": "user", "content": "x"}],
+        }
+        for i in range(100)
+    ]
     for i, (words, odd) in enumerate(asyncio.run(all_streams(loaded, bodies))):
         assert not odd, odd
         text = "".join(words).removeprefix("MERGED: [")[:-1]

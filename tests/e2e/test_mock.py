@@ -38,8 +38,21 @@ def test_unary_and_models(sdk):
     assert [m.id for m in sdk.models.list()] == ["say"]
 
 
-@pytest.mark.parametrize("how", ["", ",crlf=1", ",comments=1", ",done=0", ",split=1", ",role=0",
-                                 ",framing=close", ",usage=none", ",usage=each", ",usage=finish"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "",
+        ",crlf=1",
+        ",comments=1",
+        ",done=0",
+        ",split=1",
+        ",role=0",
+        ",framing=close",
+        ",usage=none",
+        ",usage=each",
+        ",usage=finish",
+    ],
+)
 def test_stream_shapes(sdk, how):
     chunks = list(chat(sdk, f"say:n=3{how}", stream=True))
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
@@ -55,10 +68,15 @@ def test_tools(sdk, frag):
     assert calls[0].function.arguments == '{"city":"Oslo \\"North\\"","days":[1,2,3],"unit":null}'
 
 
-@pytest.mark.parametrize("code, error", [(429, openai.RateLimitError),
-                                         (401, openai.AuthenticationError),
-                                         (500, openai.InternalServerError),
-                                         (402, openai.APIStatusError)])
+@pytest.mark.parametrize(
+    "code, error",
+    [
+        (429, openai.RateLimitError),
+        (401, openai.AuthenticationError),
+        (500, openai.InternalServerError),
+        (402, openai.APIStatusError),
+    ],
+)
 def test_status(sdk, code, error):
     with pytest.raises(error) as e:
         chat(sdk, f"status:code={code},retry=7")
@@ -117,8 +135,9 @@ def test_many_at_once(up):
     """Frames keep their order and none is lost with 200 streams at once."""
 
     async def one(sdk):
-        stream = await sdk.chat.completions.create(model="say:n=10,gap=5", messages=messages(),
-                                                   stream=True)
+        stream = await sdk.chat.completions.create(
+            model="say:n=10,gap=5", messages=messages(), stream=True
+        )
         return [c.choices[0].delta.content async for c in stream if c.choices]
 
     async def all_of_them():

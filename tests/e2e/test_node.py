@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).parent
 FILE = HERE / "node/basic.mjs"
 LIBRARY = HERE / "node_modules/openai"
 # names as node prints them; the one in backticks stands for two
-NAMES = [n for n in re.findall(r'^test\("(.+?)",', FILE.read_text(), re.M)]
+NAMES = list(re.findall(r'^test\("(.+?)",', FILE.read_text(), re.M))
 NAMES += ["tool calls streamed", "tool calls streamed,frag=5"]
 OK = re.compile(r"^(not ok|ok) \d+ - (.*?)( # .*)?$")
 
@@ -24,8 +24,14 @@ def results(server):
     if not node or not LIBRARY.exists():
         pytest.skip("node or its openai library is not installed")
     env = {"PATH": os.environ["PATH"], "HOME": str(server.home), "FUSOR_URL": server.url}
-    run = subprocess.run([node, "--test", "--test-reporter=tap", FILE], env=env, cwd=HERE,
-                         capture_output=True, text=True, timeout=120)
+    run = subprocess.run(
+        [node, "--test", "--test-reporter=tap", FILE],
+        env=env,
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     found, lines = {}, [x.strip() for x in run.stdout.splitlines()]
     for i, line in enumerate(lines):
         if m := OK.match(line):

@@ -10,9 +10,16 @@ import pytest
 from money import nusd, price_of
 
 HI = [{"role": "user", "content": "Hi"}]
-TOOLS = [{"type": "function", "function": {
-    "name": "weather", "description": "The weather of a city",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "The weather of a city",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
 
 
 def chat(client, model: str, **more):
@@ -31,8 +38,15 @@ def test_models(client):
 
 
 def test_unary(client, mock):
-    reply = chat(client, "mock/say:text=good%20day,in=120,out=40,cached=100", temperature=0.5,
-                 max_tokens=100, seed=7, stop=["END"], user="u1")
+    reply = chat(
+        client,
+        "mock/say:text=good%20day,in=120,out=40,cached=100",
+        temperature=0.5,
+        max_tokens=100,
+        seed=7,
+        stop=["END"],
+        user="u1",
+    )
     choice = reply.choices[0]
     assert (choice.message.content, choice.message.role) == ("good day", "assistant")
     assert choice.finish_reason == "stop" and choice.message.refusal is None
@@ -43,8 +57,7 @@ def test_unary(client, mock):
     assert nusd(usage.cost) == price_of(120, 40, 100)
     (call,) = mock.calls_now()
     sent = {k: call.body[k] for k in ("temperature", "max_tokens", "seed", "stop", "user")}
-    assert sent == {"temperature": 0.5, "max_tokens": 100, "seed": 7, "stop": ["END"],
-                    "user": "u1"}
+    assert sent == {"temperature": 0.5, "max_tokens": 100, "seed": 7, "stop": ["END"], "user": "u1"}
     assert call.end == "done"
 
 
@@ -72,9 +85,22 @@ def test_stream_helper(client):
 
 
 # How the upstream says it changes nothing in what the client gets.
-@pytest.mark.parametrize("how", ["crlf=1", "comments=1", "done=0", "split=1", "role=0",
-                                 "framing=close", "usage=none", "usage=each", "usage=finish",
-                                 "gap=2", "crlf=1,split=3,comments=1"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "crlf=1",
+        "comments=1",
+        "done=0",
+        "split=1",
+        "role=0",
+        "framing=close",
+        "usage=none",
+        "usage=each",
+        "usage=finish",
+        "gap=2",
+        "crlf=1,split=3,comments=1",
+    ],
+)
 @pytest.mark.parametrize("stream", [True, False])
 def test_upstream_shapes(client, how, stream):
     got = chat(client, f"mock/say:n=6,{how}", stream=stream)
@@ -94,8 +120,15 @@ def test_usage_without_the_upstreams_is_marked(client):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("kind, finish", [("length:n=2", "length"), ("filter:n=3", "content_filter"),
-                                          ("refusal", "stop"), ("empty", "stop")])
+@pytest.mark.parametrize(
+    "kind, finish",
+    [
+        ("length:n=2", "length"),
+        ("filter:n=3", "content_filter"),
+        ("refusal", "stop"),
+        ("empty", "stop"),
+    ],
+)
 def test_finish_reasons(client, kind, finish, stream):
     if not stream:
         choice = chat(client, f"mock/{kind}").choices[0]
@@ -121,7 +154,7 @@ def test_reasoning_stays_apart(client, stream):
     assert (content, reasoning) == ("forty-two", "first then ")
 
 
-# --- tools -----------------------------------------------------------------------------------------
+# --- tools -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("frag", ["", ",frag=5"])
@@ -152,30 +185,45 @@ def test_tool_round_trip(client, mock, stream):
     def turn(messages):
         if not stream:
             return client.chat.completions.create(
-                model="mock/tools:finish=stop", messages=messages, tools=TOOLS,
-                tool_choice="required", parallel_tool_calls=False).choices[0]
+                model="mock/tools:finish=stop",
+                messages=messages,
+                tools=TOOLS,
+                tool_choice="required",
+                parallel_tool_calls=False,
+            ).choices[0]
         with client.chat.completions.stream(
-                model="mock/tools:finish=stop", messages=messages, tools=TOOLS,
-                tool_choice="required", parallel_tool_calls=False) as s:
+            model="mock/tools:finish=stop",
+            messages=messages,
+            tools=TOOLS,
+            tool_choice="required",
+            parallel_tool_calls=False,
+        ) as s:
             return s.get_final_completion().choices[0]
 
     first = turn(HI)
     assert first.finish_reason == "tool_calls"  # though the upstream says "stop"
     (call,) = first.message.tool_calls
-    said = {"role": "assistant", "content": None, "tool_calls": [
-        {"id": call.id, "type": "function",
-         "function": {"name": call.function.name, "arguments": call.function.arguments}}]}
+    said = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+        ],
+    }
     result = {"role": "tool", "tool_call_id": call.id, "content": "-3 degrees"}
     second = turn([*HI, said, result])
     assert second.message.content == "result was -3 degrees"
     sent = mock.calls_now()[-1].body
-    assert sent["messages"][1]["tool_calls"][0]["function"]["arguments"] == \
-        call.function.arguments
+    assert sent["messages"][1]["tool_calls"][0]["function"]["arguments"] == call.function.arguments
     assert sent["messages"][2]["tool_call_id"] == sent["messages"][1]["tool_calls"][0]["id"]
     assert sent["tool_choice"] == "required" and sent["parallel_tool_calls"] is False
 
 
-# --- errors ----------------------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------------
 
 
 def test_unknown_model(client, mock):
@@ -185,11 +233,18 @@ def test_unknown_model(client, mock):
     assert e.value.response.headers["x-request-id"] and mock.calls_now() == []
 
 
-@pytest.mark.parametrize("more, param", [
-    ({"temperature": 9}, "temperature"), ({"n": 3}, "n"), ({"logprobs": True}, "logprobs"),
-    ({"stop": ["a"] * 5}, "stop"), ({"max_tokens": 0}, "max_tokens"),
-    ({"extra_body": {"audio": {"voice": "x"}}}, "audio"),
-    ({"extra_body": {"fusion": {"mode": "merge"}}}, "fusion")])
+@pytest.mark.parametrize(
+    "more, param",
+    [
+        ({"temperature": 9}, "temperature"),
+        ({"n": 3}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"extra_body": {"audio": {"voice": "x"}}}, "audio"),
+        ({"extra_body": {"fusion": {"mode": "merge"}}}, "fusion"),
+    ],
+)
 def test_bad_fields_are_named(client, mock, more, param):
     with pytest.raises(openai.BadRequestError) as e:
         chat(client, "alpha", **more)
@@ -197,10 +252,16 @@ def test_bad_fields_are_named(client, mock, more, param):
     assert mock.calls_now() == []
 
 
-@pytest.mark.parametrize("code, error, status", [
-    (429, openai.RateLimitError, 429), (500, openai.InternalServerError, 502),
-    (503, openai.InternalServerError, 503), (402, openai.APIStatusError, 402),
-    (400, openai.BadRequestError, 400)])
+@pytest.mark.parametrize(
+    "code, error, status",
+    [
+        (429, openai.RateLimitError, 429),
+        (500, openai.InternalServerError, 502),
+        (503, openai.InternalServerError, 503),
+        (402, openai.APIStatusError, 402),
+        (400, openai.BadRequestError, 400),
+    ],
+)
 @pytest.mark.parametrize("stream", [True, False])
 def test_upstream_errors_are_typed(client, code, error, status, stream):
     with pytest.raises(error) as e:
@@ -216,8 +277,9 @@ def test_a_refused_provider_key_is_not_the_clients_fault(client, code):
     assert e.value.status_code == 502 and "sk-secret" not in str(e.value)
 
 
-@pytest.mark.parametrize("how, least, most", [("retry=7", 7, 7), ("retryms=2500", 3, 3),
-                                              ("retrydate=30", 28, 31)])
+@pytest.mark.parametrize(
+    "how, least, most", [("retry=7", 7, 7), ("retryms=2500", 3, 3), ("retrydate=30", 28, 31)]
+)
 def test_retry_after_is_passed_on(client, how, least, most):
     with pytest.raises(openai.RateLimitError) as e:
         chat(client, f"mock/status:code=429,{how}")
@@ -241,7 +303,7 @@ def test_the_library_repeats_a_refused_one(server, mock):
         assert chat(c, f"mock/{model}").choices[0].message.content == "now"
 
 
-# --- async -----------------------------------------------------------------------------------------
+# --- async -------------------------------------------------------------------------------------
 
 
 @pytest.mark.race

@@ -13,15 +13,32 @@ def noisy(provider, tmp_path_factory):
     """A server that has logged all that it can and has seen a provider repeat the key."""
     from gateway import Gateway, settings
 
-    g = Gateway(tmp_path_factory.mktemp("noisy"), settings(provider, key="env:FUSOR_API_KEY"),
-                FUSOR_LOG="debug", FUSOR_API_KEY="fsr-client-key-77")
+    g = Gateway(
+        tmp_path_factory.mktemp("noisy"),
+        settings(provider, key="env:FUSOR_API_KEY"),
+        FUSOR_LOG="debug",
+        FUSOR_API_KEY="fsr-client-key-77",
+    )
     auth = {"authorization": "Bearer fsr-client-key-77"}
-    told = [provider.script(f"script-{code}", f"status:code={code},message=key%20{KEY}%20is%20bad")
-            for code in (401, 403)]
+    told = [
+        provider.script(f"script-{code}", f"status:code={code},message=key%20{KEY}%20is%20bad")
+        for code in (401, 403)
+    ]
     with g:
-        g.replies = [g.chat(m, stream=s, headers=auth) for s in (True, False) for m in (
-            "trio", "mock/echo", "mock/status:code=500", "refused/x", "nobody",
-            f"mock/{told[0]}", f"mock/{told[1]}", "mock/say:rst_head=1")]
+        g.replies = [
+            g.chat(m, stream=s, headers=auth)
+            for s in (True, False)
+            for m in (
+                "trio",
+                "mock/echo",
+                "mock/status:code=500",
+                "refused/x",
+                "nobody",
+                f"mock/{told[0]}",
+                f"mock/{told[1]}",
+                "mock/say:rst_head=1",
+            )
+        ]
         g.replies.append(g.ask("GET", "/v1/models", headers=auth))
         g.replies.append(g.chat("alpha", headers={"authorization": "Bearer fsr-client-key-78"}))
         g.process.send_signal(1)  # a reload reads the keys again
@@ -34,7 +51,7 @@ def test_the_provider_gets_it(noisy, provider):
 
 
 def test_the_key_survives_a_reload(noisy):
-    """Read once and overwritten in the environment: the second reading must find it all the same."""
+    """Read once and overwritten in the environment: a second reading must find it too."""
     assert "reload failed" not in noisy.said()
     assert noisy.chat("alpha", headers={"authorization": "Bearer fsr-client-key-77"}).status == 200
 

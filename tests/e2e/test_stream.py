@@ -18,15 +18,26 @@ def test_default_stream_byte_for_byte(server):
     assert "content-length" not in reply.headers
     head = json.loads(reply.events()[0])
     assert re.fullmatch(r"chatcmpl-[A-Za-z0-9]{24}", head["id"])
-    start = (f'data: {{"id":"{head["id"]}","object":"chat.completion.chunk",'
-             f'"created":{head["created"]},"model":{json.dumps(head["model"])},'
-             '"choices":[{"index":0,"delta":')
+    start = (
+        f'data: {{"id":"{head["id"]}","object":"chat.completion.chunk",'
+        f'"created":{head["created"]},"model":{json.dumps(head["model"])},'
+        '"choices":[{"index":0,"delta":'
+    )
     end = ',"finish_reason":null}]}\n\n'
     usage = json.dumps(json.loads(reply.events()[-2])["usage"], separators=(",", ":"))
-    want = (start + '{"role":"assistant","content":""}' + end
-            + start + '{"content":"one "}' + end
-            + start + r'{"content":"\"two\"\n"}' + end
-            + start + '{},"finish_reason":"stop"}],"usage":')
+    want = (
+        start
+        + '{"role":"assistant","content":""}'
+        + end
+        + start
+        + '{"content":"one "}'
+        + end
+        + start
+        + r'{"content":"\"two\"\n"}'
+        + end
+        + start
+        + '{},"finish_reason":"stop"}],"usage":'
+    )
     body = reply.body.decode()
     assert body.startswith(want)
     assert body.endswith("}\n\ndata: [DONE]\n\n")
@@ -47,8 +58,13 @@ def test_each_word_as_it_comes(server):
     """Nothing is saved up: a word leaves when the upstream has said it."""
     gap = 0.06
     with server.wire() as w:
-        reply = w.chat({"model": f"mock/say:n=6,gap={int(gap * 1000)}", "stream": True,
-                        "messages": [{"role": "user", "content": "x"}]})
+        reply = w.chat(
+            {
+                "model": f"mock/say:n=6,gap={int(gap * 1000)}",
+                "stream": True,
+                "messages": [{"role": "user", "content": "x"}],
+            }
+        )
     times = [t for t, data in reply.chunks if b'"content":"w' in data]
     assert len(times) == 6
     gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
@@ -60,8 +76,13 @@ def test_keep_alive(start, after):
     g = start(keepalive="1s", keepalive_after=after)
     with g.wire() as w:
         began = time.monotonic()
-        reply = w.chat({"model": "mock/say:n=2,gap=1300,headgap=1200", "stream": True,
-                        "messages": [{"role": "user", "content": "x"}]})
+        reply = w.chat(
+            {
+                "model": "mock/say:n=2,gap=1300,headgap=1200",
+                "stream": True,
+                "messages": [{"role": "user", "content": "x"}],
+            }
+        )
     assert reply.status == 200 and reply.text() == "w0 w1 "
     beats = [t - began for t, data in reply.chunks if b": ka\n" in data]
     first_word = next(t - began for t, data in reply.chunks if b"w0" in data)
@@ -80,8 +101,15 @@ def test_keep_alive_while_a_panel_works(start):
     assert reply.body.startswith(b": ka\n") and reply.text().startswith("MERGED:")
 
 
-@pytest.mark.parametrize("model", ["mock/status:code=503,delay=100", "mock/say:rst_head=1,delay=80",
-                                   "mock/say:cut=0", "mock/err200"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "mock/status:code=503,delay=100",
+        "mock/say:rst_head=1,delay=80",
+        "mock/say:cut=0",
+        "mock/err200",
+    ],
+)
 def test_a_failure_before_the_first_word_is_a_real_status(server, model):
     reply = server.chat(model, stream=True)
     assert reply.status >= 500 and reply.headers["content-type"] == "application/json"
@@ -102,8 +130,17 @@ def test_a_slow_client_holds_only_its_own_stream(server, mock):
     """Much for a client that does not read: bounded memory here, the upstream waits."""
     size = 32 << 20
     with server.wire() as w:
-        w.send(w.request("POST", CHAT, {"model": f"mock/say:bytes={size}", "stream": True,
-                                        "messages": [{"role": "user", "content": "x"}]}))
+        w.send(
+            w.request(
+                "POST",
+                CHAT,
+                {
+                    "model": f"mock/say:bytes={size}",
+                    "stream": True,
+                    "messages": [{"role": "user", "content": "x"}],
+                },
+            )
+        )
         (call,) = mock.wait(lambda: mock.calls_now("say:bytes"))
         mock.wait(lambda: call.conn.held_back, why="the upstream to be held back")
         assert server.chat("alpha").status == 200
@@ -117,9 +154,18 @@ def test_a_slow_client_holds_only_its_own_stream(server, mock):
 def test_a_slow_client_changes_nothing_in_a_fusion(server, mock):
     panel = ["alpha", f"mock/say:bytes={1 << 20}", "gamma"]
     with server.wire() as w:
-        w.send(w.request("POST", CHAT, {"model": "best", "stream": True, "messages": [
-            {"role": "user", "content": "x"}], "fusion": {
-                "panel": panel, "quorum": 3, "judge": "mock/judge:pick=xxx"}}))
+        w.send(
+            w.request(
+                "POST",
+                CHAT,
+                {
+                    "model": "best",
+                    "stream": True,
+                    "messages": [{"role": "user", "content": "x"}],
+                    "fusion": {"panel": panel, "quorum": 3, "judge": "mock/judge:pick=xxx"},
+                },
+            )
+        )
         time.sleep(0.3)
         reply = w.read()
     assert reply.text() == "x" * (1 << 20)

@@ -1,7 +1,7 @@
 """Raw HTTP/1.1 over a socket: requests as exact bytes, answers as exact bytes with times.
 
-For what no client library lets one say or see: broken heads, pipelining, chunk borders, the order of
-bytes, a client that vanishes.
+For what no client library lets one say or see: broken heads, pipelining, chunk borders, the
+order of bytes, a client that vanishes.
 """
 
 import json
@@ -75,8 +75,14 @@ class Wire:
     def send(self, data: bytes):
         self.sock.sendall(data)
 
-    def request(self, method: str, path: str, body=None, headers: dict | None = None,
-                version: str = "HTTP/1.1") -> bytes:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body=None,
+        headers: dict | None = None,
+        version: str = "HTTP/1.1",
+    ) -> bytes:
         """The bytes of a request; a header set to None is left out."""
         fields = {"host": f"127.0.0.1:{self.port}"}
         if body is not None:

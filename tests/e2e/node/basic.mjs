@@ -1,5 +1,5 @@
 // OpenAI's Node library against a running server: FUSOR_URL names it.
-// Each test is a case of its own in the whole run (test_node.py starts this file and reads its TAP).
+// Each test is a case of its own in the whole run: test_node.py starts this file, reads its TAP.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
@@ -8,7 +8,10 @@ const client = new OpenAI({ baseURL: process.env.FUSOR_URL, apiKey: "unused", ma
 const messages = [{ role: "user", content: "Hi" }];
 const tools = [{
   type: "function",
-  function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } },
+  function: {
+    name: "weather",
+    parameters: { type: "object", properties: { city: { type: "string" } } },
+  },
 }];
 
 const create = (model, more = {}) => client.chat.completions.create({ model, messages, ...more });
@@ -51,7 +54,8 @@ test("chat stream with include_usage", async () => {
 
 for (const frag of ["", ",frag=5"]) {
   test(`tool calls streamed${frag}`, async () => {
-    const stream = client.chat.completions.stream({ model: `mock/tools:calls=2${frag}`, messages, tools });
+    const model = `mock/tools:calls=2${frag}`;
+    const stream = client.chat.completions.stream({ model, messages, tools });
     const choice = (await stream.finalChatCompletion()).choices[0];
     assert.equal(choice.finish_reason, "tool_calls");
     assert.equal(choice.message.tool_calls.length, 2);
@@ -107,12 +111,14 @@ test("best of gives the winner's bytes", async () => {
 });
 
 test("a fusion object of the request", async () => {
-  const reply = await create("trio", { fusion: { mode: "best_of", judge: "mock/judge:pick=gamma" } });
+  const reply = await create("trio", {
+    fusion: { mode: "best_of", judge: "mock/judge:pick=gamma", quorum: 3 },
+  });
   assert.equal(reply.choices[0].message.content, "gamma says hello");
 });
 
 test("stream_members frames are valid chunks", async () => {
-  const chunks = await collect("trio", { fusion: { stream_members: true } });
+  const chunks = await collect("trio", { fusion: { stream_members: true, quorum: 3 } });
   const labels = new Set(chunks.filter((c) => c.fusion && !c.fusion.member.judge)
     .map((c) => c.fusion.member.label));
   assert.equal(labels.size, 3);
@@ -122,6 +128,7 @@ test("stream_members frames are valid chunks", async () => {
 test("aborting a stream", async () => {
   const stream = await create("mock/say:n=1000,gap=10", { stream: true });
   let n = 0;
-  for await (const chunk of stream) if (chunk.choices[0].delta.content && ++n === 3) stream.controller.abort();
+  for await (const chunk of stream)
+    if (chunk.choices[0].delta.content && ++n === 3) stream.controller.abort();
   assert.equal(n, 3);
 });
