@@ -58,7 +58,7 @@ def test_unary(client, mock):
     (call,) = mock.calls_now()
     sent = {k: call.body[k] for k in ("temperature", "max_tokens", "seed", "stop", "user")}
     assert sent == {"temperature": 0.5, "max_tokens": 100, "seed": 7, "stop": ["END"], "user": "u1"}
-    assert call.end == "done"
+    mock.wait(lambda: call.end == "done")
 
 
 def test_stream_default_shape(client):
