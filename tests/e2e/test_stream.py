@@ -7,6 +7,10 @@ import time
 
 import pytest
 
+from gateway import KEY
+from gateway import provider as provider_entry
+from mock import Mock
+
 CHAT = "/v1/chat/completions"
 
 
@@ -170,3 +174,12 @@ def test_a_slow_client_changes_nothing_in_a_fusion(server, mock):
         reply = w.read()
     assert reply.text() == "x" * (1 << 20)
     assert [m["status"] for m in reply.frames()[-1]["usage"]["fusion"]["members"]] == ["ok"] * 3
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_an_upstream_behind_a_unix_socket(start, tmp_path, stream):
+    with Mock(unix=str(tmp_path / "up.sock"), key=KEY) as up:
+        g = start(providers={"lab": provider_entry(up)}, models={}, fusions={})
+        reply = g.chat("lab/say:n=3", stream=stream)
+        said = reply.text() if stream else reply.json()["choices"][0]["message"]["content"]
+        assert said == "w0 w1 w2 " and up.calls[0].findings == []
