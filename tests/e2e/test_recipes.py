@@ -38,7 +38,7 @@ def ask(server, model: str, fusion: dict | None = None, stream=False, **more):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_merge(client, mock, stream):
-    got = chat(client, "trio", stream=stream)
+    got = chat(client, "trio", {"quorum": 3}, stream=stream)
     if stream:
         chunks = list(got)
         text, usage = "".join(c.choices[0].delta.content or "" for c in chunks), chunks[-1].usage

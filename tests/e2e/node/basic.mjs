@@ -100,7 +100,7 @@ test("a stream that breaks is an error", async () => {
 });
 
 test("merge streamed", async () => {
-  const chunks = await collect("trio");
+  const chunks = await collect("trio", { fusion: { quorum: 3 } });
   assert.match(said(chunks), /^MERGED:.*alpha says hello/);
   assert.equal(chunks.at(-1).usage.fusion.members.length, 3);
 });
