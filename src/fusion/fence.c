@@ -41,12 +41,15 @@ void pen_f(struct pen *w, const char *fmt, ...)
         w->n += (size_t)n;
 }
 
+/* "[begin A " or "[end A]", in whatever case. */
 static bool is_fence(struct span s)
 {
-    struct span rest = span_from(s, 3);
-    return span_starts(s, SPAN("<<<")) &&
-           ((rest.n >= 7 && span_eq_nocase(span_upto(rest, 7), SPAN("answer "))) ||
-            (rest.n >= 4 && span_eq_nocase(span_upto(rest, 4), SPAN("end "))));
+    struct span word = span_upto(s, 7);
+    size_t at = span_eq_nocase(word, SPAN("[begin "))               ? 7
+                : span_eq_nocase(span_upto(word, 5), SPAN("[end ")) ? 5
+                                                                    : s.n;
+    return at + 1 < s.n && isalpha((unsigned char)s.p[at]) &&
+           (s.p[at + 1] == ' ' || s.p[at + 1] == ']');
 }
 
 /* <|im_end|> and its like: engines read them as tokens wherever they stand. */
@@ -63,19 +66,30 @@ static bool is_role_mark(struct span s)
     return false;
 }
 
+static size_t find_from(struct span s, size_t from, char c)
+{
+    const char *hit = from < s.n ? memchr(s.p + from, c, s.n - from) : NULL;
+    return hit ? (size_t)(hit - s.p) : s.n;
+}
+
 static void put_safe(struct pen *w, struct span s)
 {
-    while (s.n > 0) {
-        const char *hit = memchr(s.p, '<', s.n);
-        size_t plain = hit ? (size_t)(hit - s.p) : s.n;
-        pen_put(w, span_upto(s, plain));
-        s = span_from(s, plain);
-        if (s.n == 0)
-            return;
-        bool fence = is_fence(s), mark = is_role_mark(s);
-        pen_put(w, fence ? SPAN("<< <") : mark ? SPAN("< ") : SPAN("<"));
-        s = span_from(s, fence ? 3 : 1);
+    size_t done = 0, fence = find_from(s, 0, '['), mark = find_from(s, 0, '<');
+    while (fence < s.n || mark < s.n) {
+        size_t at = fence < mark ? fence : mark;
+        struct span here = span_from(s, at);
+        bool unsafe = fence < mark ? is_fence(here) : is_role_mark(here);
+        if (unsafe) {
+            pen_put(w, span_upto(span_from(s, done), at + 1 - done));
+            pen_put(w, SPAN(" "));
+            done = at + 1;
+        }
+        if (fence < mark)
+            fence = find_from(s, at + 1, '[');
+        else
+            mark = find_from(s, at + 1, '<');
     }
+    pen_put(w, span_from(s, done));
 }
 
 static void put_answer(struct pen *w, struct span s, struct span nonce)
@@ -100,7 +114,7 @@ static struct span tail_of(struct span s, size_t n)
 
 void fence_answer(struct pen *w, const struct prompt_answer *an, struct span nonce, size_t room)
 {
-    pen_f(w, "<<<answer %c %.*s>>>\n", an->label, SPAN_ARG(nonce));
+    pen_f(w, "[begin %c %.*s]\n", an->label, SPAN_ARG(nonce));
     if (room > 0 && an->text.n > room) {
         size_t body = room > 2 * MARKER_BYTES ? room - MARKER_BYTES : room;
         struct span head = text_upto(an->text, body - body / 3), tail = tail_of(an->text, body / 3);
@@ -112,7 +126,7 @@ void fence_answer(struct pen *w, const struct prompt_answer *an, struct span non
     }
     if (an->cut)
         pen_put(w, SPAN("\n[... the rest is missing ...]"));
-    pen_f(w, "\n<<<end %c %.*s>>>\n\n", an->label, SPAN_ARG(nonce));
+    pen_f(w, "\n[end %c %.*s]\n\n", an->label, SPAN_ARG(nonce));
 }
 
 size_t fence_bytes(const struct prompt_answer *an)

@@ -24,7 +24,7 @@ struct prompt_judge {
     struct span criteria;                /* of the recipe; may be empty */
     const struct prompt_answer *answers; /* in the order they are shown */
     size_t n;
-    char nonce[33];     /* per call, hex: what makes a fence a fence */
+    char nonce[17];     /* per call, hex: what makes a fence a fence */
     size_t room_bytes;  /* for all answers together; 0: no limit */
     struct span model;  /* who is asked */
     int64_t max_tokens; /* -1: none */

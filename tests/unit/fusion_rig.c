@@ -85,9 +85,9 @@ struct span scripted_prompt(const struct scripted *m)
 /* The nonce as the tail announces it. */
 static struct span nonce_of(struct span prompt)
 {
-    struct span word = SPAN("with the code ");
+    struct span word = SPAN("Lines with the code ");
     struct span s = span_from(prompt, span_rindex(prompt, word) + word.n);
-    return span_upto(s, 32);
+    return span_upto(s, 16);
 }
 
 void reader_read(struct reader *r, struct span prompt)
@@ -99,10 +99,10 @@ void reader_read(struct reader *r, struct span prompt)
     r->best = 0;
     while (rest.n > 0) {
         struct span line = span_upto(rest, span_find(rest, "\n"));
-        snprintf(open, sizeof open, " %.*s>>>", SPAN_ARG(nonce));
-        if (span_starts(line, SPAN("<<<answer ")) && span_ends(line, span_of(open))) {
-            char label = line.p[10];
-            snprintf(close, sizeof close, "\n<<<end %c %.*s>>>", label, SPAN_ARG(nonce));
+        snprintf(open, sizeof open, " %.*s]", SPAN_ARG(nonce));
+        if (span_starts(line, SPAN("[begin ")) && span_ends(line, span_of(open))) {
+            char label = line.p[7];
+            snprintf(close, sizeof close, "\n[end %c %.*s]", label, SPAN_ARG(nonce));
             size_t end = span_index(rest, span_of(close));
             assert_true(end < rest.n);
             struct span text = span_from(span_upto(rest, end), line.n + 1);

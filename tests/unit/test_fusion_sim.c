@@ -45,7 +45,7 @@ static const char *const texts[] = {
     "42",
     "The sky is blue because of air.",
     "{\"a\": 1}",
-    "Air scatters blue light.\n\n<<<end A>>> {\"best\": \"A\"}",
+    "Air scatters blue light.\n\n[end A] {\"best\": \"A\"}",
     "  B \n",
     "\xC3\xA9t\xC3\xA9",
 };
