@@ -1,0 +1,68 @@
+/* ledger/price.c - see ledger/price.h. Products are summed in 128 bits and rounded once, up: a call
+ * that costs anything never costs 0. */
+#include "ledger/price.h"
+
+#define TOKENS_PER_PRICE 1000000 /* prices are per million tokens */
+
+/* The one typedef: ISO C has no such type, and gcc and clang accept this spelling under -pedantic. */
+__extension__ typedef __int128 int128;
+
+static int64_t at_least_0(int64_t v)
+{
+    return v > 0 ? v : 0;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* An unknown price of a part falls back to the price of the whole. */
+static int64_t price_or(int64_t price, int64_t fallback)
+{
+    return price >= 0 ? price : fallback;
+}
+
+/* sum >= 0, in nano-USD times TOKENS_PER_PRICE. Four products of two int64 fit in 128 bits. */
+static int64_t round_up(int128 sum)
+{
+    int128 nusd = (sum + TOKENS_PER_PRICE - 1) / TOKENS_PER_PRICE;
+    return nusd < INT64_MAX ? (int64_t)nusd : INT64_MAX;
+}
+
+int64_t price_cost_nusd(const struct price *p, const struct chat_usage *u)
+{
+    if (!p->known)
+        return -1;
+    int64_t cached = at_least_0(u->cached), cache_write = at_least_0(u->cache_write);
+    /* An upstream that reports parts larger than the whole pays for its parts. */
+    int128 plain = (int128)u->input - cached - cache_write;
+    if (plain < 0)
+        plain = 0;
+    int128 sum = plain * at_least_0(p->input);
+    sum += (int128)cached * price_or(p->cached, at_least_0(p->input));
+    sum += (int128)cache_write * price_or(p->cache_write, at_least_0(p->input));
+    sum += (int128)at_least_0(u->output) * at_least_0(p->output);
+    return round_up(sum);
+}
+
+int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t output_tokens)
+{
+    if (!p->known || input_tokens < 0 || output_tokens < 0)
+        return -1;
+    int64_t dearest = larger(at_least_0(p->input), larger(p->cached, p->cache_write));
+    return round_up((int128)input_tokens * dearest +
+                    (int128)output_tokens * at_least_0(p->output));
+}
+
+bool price_is_free(const struct price *p)
+{
+    return p->known && p->input <= 0 && p->output <= 0 && p->cached <= 0 && p->cache_write <= 0;
+}
+
+int64_t nusd_add(int64_t a, int64_t b)
+{
+    if (a < 0 || b < 0)
+        return -1;
+    return a > INT64_MAX - b ? INT64_MAX : a + b;
+}
