@@ -1,0 +1,285 @@
+/* api/app.c - see api/app.h: opening and closing, snapshots, reload. Control thread only, but for what
+ * says otherwise. */
+#include "api/app_priv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct snapshot *snapshot_load(const char *path, struct err *e)
+{
+    struct snapshot *s = mem_zalloc(sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory"), NULL;
+    atomic_store(&s->refs, 1);
+    s->config = config_load(path, e);
+    bool ok = s->config != NULL;
+    if (ok) {
+        s->upstreams = upstream_shared_new(s->config, e);
+        ok = s->upstreams != NULL;
+    }
+    if (ok && s->config->tls_cert.n > 0) {
+        s->tls = tls_server_new(s->config->tls_cert.p, s->config->tls_key.p, e);
+        ok = s->tls != NULL;
+    }
+    if (ok)
+        return s;
+    snapshot_free(s);
+    return NULL;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    atomic_fetch_add(&s->refs, 1);
+    return s;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+    if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
+        return;
+    tls_free(s->tls);
+    upstream_shared_free(s->upstreams);
+    config_free(s->config);
+    mem_free(s);
+}
+
+static bool is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool app_runtime_dir(char *out, size_t cap)
+{
+    const char *env = getenv("FUSOR_RUNTIME");
+    if (env && *env)
+        return snprintf(out, cap, "%s", env) < (int)cap && is_dir(out);
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0)
+        return false;
+    exe[n] = '\0';
+    char *slash = strrchr(exe, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    /* installed: PREFIX/bin/fusor and PREFIX/lib/fusor; built: build/fusor and .runtime */
+    static const char *const places[] = {"../lib/fusor", "../.runtime"};
+    for (size_t i = 0; i < COUNT_OF(places); i++)
+        if (snprintf(out, cap, "%s/%s", exe, places[i]) < (int)cap && is_dir(out))
+            return true;
+    return false;
+}
+
+bool app_socket_path(const struct config *c, char *out, size_t cap)
+{
+    return snprintf(out, cap, "%.*s/fusor.sock", SPAN_ARG(c->state_dir)) < (int)cap;
+}
+
+static bool open_shared(struct app *a, struct err *e)
+{
+    char runtime[PATH_MAX] = "", keys[PATH_MAX];
+    struct span dir = a->snapshot->config->state_dir;
+    a->store = store_open(dir.p, e);
+    if (!a->store)
+        return false;
+    a->metrics = metrics_new();
+    a->routes = route_pool_new(a->metrics);
+    if (!a->metrics || !a->routes)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    (void)app_runtime_dir(runtime, sizeof runtime);
+    if (snprintf(keys, sizeof keys, "%.*s/local", SPAN_ARG(dir)) >= (int)sizeof keys)
+        return err_set(e, ERR_CONFIG, "state_dir: the path is too long");
+    if (mkdir(keys, 0700) != 0 && errno != EEXIST)
+        return err_set(e, ERR_SYS, "cannot make the directory %s: %s", keys, strerror(errno));
+    a->children = child_pool_new(a->control, a->log, runtime, keys, e);
+    if (!a->children)
+        return false;
+    child_pool_config(a->children, a->snapshot->config);
+    return route_pool_config(a->routes, a->snapshot->config, e);
+}
+
+static bool open_workers(struct app *a, bool serve, struct err *e)
+{
+    int64_t n = 1;
+    if (serve) {
+        n = a->snapshot->config->workers;
+        if (n <= 0)
+            n = sysconf(_SC_NPROCESSORS_ONLN);
+        n = n < 1 ? 1 : n > MAX_WORKERS ? MAX_WORKERS : n;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        struct worker *w = &a->workers[i];
+        a->n_workers++; /* counted first, so that a half-made one is ended too */
+        if (!worker_init(w, a, serve ? NULL : a->control, e) ||
+            !worker_adopt(w, a->snapshot, e))
+            return false;
+    }
+    return true;
+}
+
+struct app *app_open(const struct app_options *o, struct err *e)
+{
+    AUTO(app) a = mem_zalloc(sizeof *a);
+    if (!a)
+        return err_set(e, ERR_NOMEM, "out of memory"), NULL;
+    a->listen_fd = a->socket_fd = -1;
+    a->started_wall_ms = clock_wall_ms();
+    list_init(&a->reload_waiters);
+    if (o->config_path) {
+        a->config_path = mem_dup(o->config_path, strlen(o->config_path));
+        if (!a->config_path)
+            return err_set(e, ERR_NOMEM, "out of memory"), NULL;
+    }
+    a->snapshot = snapshot_load(a->config_path, e);
+    if (!a->snapshot)
+        return NULL;
+    a->control = loop_new(e);
+    if (!a->control)
+        return NULL;
+    if (o->log_fd >= 0) {
+        a->log = log_new(o->log_fd, getenv("FUSOR_LOG"));
+        if (!a->log)
+            return err_set(e, ERR_NOMEM, "out of memory"), NULL;
+    }
+    if (!open_shared(a, e) || !open_workers(a, o->serve, e))
+        return NULL;
+    return TAKE(a);
+}
+
+void app_free(struct app *a)
+{
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->n_workers; i++)
+        worker_done(&a->workers[i]);
+    child_pool_free(a->children);
+    store_close(a->store);
+    loop_free(a->control);
+    snapshot_free(a->snapshot);
+    route_pool_free(a->routes);
+    metrics_free(a->metrics);
+    log_free(a->log);
+    if (a->listen_fd >= 0)
+        (void)close(a->listen_fd);
+    if (a->socket_fd >= 0)
+        (void)close(a->socket_fd);
+    if (a->socket_path[0])
+        (void)unlink(a->socket_path);
+    mem_free(a->config_path);
+    mem_free(a);
+}
+
+struct worker *app_worker(struct app *a)
+{
+    return &a->workers[0];
+}
+
+struct loop *app_loop(struct app *a)
+{
+    return a->control;
+}
+
+const struct config *app_config(const struct app *a)
+{
+    return a->snapshot->config;
+}
+
+/* --- reload ------------------------------------------------------------------------------------------ */
+
+static void tell_waiters(struct app *a, const struct err *err)
+{
+    struct list *n;
+    while ((n = list_pop(&a->reload_waiters))) {
+        struct reload_wait *w = LIST_ENTRY(n, struct reload_wait, node);
+        w->failed = err != NULL;
+        if (err)
+            w->err = *err;
+        loop_post(w->loop, &w->back);
+    }
+}
+
+static void on_reloaded(struct loop_task *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, reloaded);
+    struct app *a = w->app;
+    if (--a->reload_acks_left > 0)
+        return;
+    tell_waiters(a, NULL);
+    if (!a->reload_again)
+        return;
+    a->reload_again = false;
+    struct err e = {0};
+    if (!app_reload(a, &e))
+        log_err(a->log, LOG_ERROR, "reload_failed", SPAN(""), &e);
+}
+
+/* What a running process cannot change: it would need the sockets or the store to be opened anew. */
+static bool same_place(const struct config *was, const struct config *now, struct err *e)
+{
+    if (strcmp(was->listen.address, now->listen.address) != 0 ||
+        was->listen.port != now->listen.port)
+        return err_set(e, ERR_CONFIG, "listen cannot change while running; restart fusor");
+    if (!span_eq(was->state_dir, now->state_dir))
+        return err_set(e, ERR_CONFIG, "state_dir cannot change while running; restart fusor");
+    if ((was->tls_cert.n > 0) != (now->tls_cert.n > 0))
+        return err_set(e, ERR_CONFIG,
+                       "tls cannot be switched on or off while running; restart fusor");
+    return true;
+}
+
+bool app_reload(struct app *a, struct err *e)
+{
+    if (a->reload_acks_left > 0) {
+        a->reload_again = true;
+        return true;
+    }
+    AUTO(snapshot) s = snapshot_load(a->config_path, e);
+    if (!s || !same_place(a->snapshot->config, s->config, e) ||
+        !route_pool_config(a->routes, s->config, e))
+        return false;
+    child_pool_config(a->children, s->config);
+    snapshot_free(a->snapshot);
+    a->snapshot = TAKE(s);
+    a->reload_acks_left = a->n_workers;
+    for (size_t i = 0; i < a->n_workers; i++) {
+        struct worker *w = &a->workers[i];
+        w->next = snapshot_ref(a->snapshot);
+        loop_task_init(&w->reloaded, on_reloaded);
+        loop_post(w->loop, &w->on_reload);
+    }
+    LOG_EVENT(a->log, LOG_INFO, "reloaded", LOG_S("file", a->snapshot->config->source));
+    return true;
+}
+
+static void on_reload_wanted(struct loop_task *t)
+{
+    struct reload_wait *w = CONTAINER_OF(t, struct reload_wait, to_control);
+    struct app *a = w->app;
+    struct err e = {0};
+    list_push(&a->reload_waiters, &w->node);
+    if (app_reload(a, &e))
+        return;
+    log_err(a->log, LOG_ERROR, "reload_failed", SPAN(""), &e);
+    tell_waiters(a, &e);
+}
+
+static void on_wait_back(struct loop_task *t)
+{
+    struct reload_wait *w = CONTAINER_OF(t, struct reload_wait, back);
+    w->on_done(w);
+}
+
+void app_reload_post(struct app *a, struct reload_wait *w)
+{
+    w->app = a;
+    list_init(&w->node);
+    loop_task_init(&w->to_control, on_reload_wanted);
+    loop_task_init(&w->back, on_wait_back);
+    loop_post(a->control, &w->to_control);
+}

@@ -1,0 +1,55 @@
+/* api/app.h - the whole program as one object: configuration, store, workers; served or used in place.
+ *
+ * `fusor serve` opens it and serves; `fusor ask` and `fusor plan` open it without listening and run one
+ * worker on their own thread. Nothing in the program is global: everything hangs on this struct. */
+#ifndef FUSOR_API_APP_H
+#define FUSOR_API_APP_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "config/config.h"
+#include "fusion/fusion.h"
+#include "loop/loop.h"
+#include "route/route.h"
+
+struct app;
+struct worker; /* one loop with its connections, pools and sources */
+
+struct app_options {
+    const char *config_path; /* NULL: the usual places */
+    bool serve;              /* more workers, signals, the Unix socket */
+    int log_fd;              /* -1: no log */
+};
+
+/* owned. Loads the configuration, opens the store (ERR_CONFLICT when another process has it), makes
+ * the control loop and, unless serving, the one worker. Blocking. */
+MUST_USE struct app *app_open(const struct app_options *o, struct err *e);
+/* Ends children and workers, writes what is queued. Blocking. */
+void app_free(struct app *a);
+AUTO_DEFINE(app)
+/* Listens, says so on stderr, and runs until SIGTERM or SIGINT has drained it. SIGHUP reloads. */
+MUST_USE bool app_serve(struct app *a, struct err *e);
+
+/* --- used in place (not serving) -------------------------------------------------------------------- */
+struct worker *app_worker(struct app *a);
+struct loop *app_loop(struct app *a);
+const struct config *app_config(const struct app *a);
+
+/* A client's model name as a source: a model, or a recipe as a fusion. Lives in `arena` and as long as
+ * the worker's present snapshot. */
+struct app_target {
+    struct chat_source *source;
+    const struct recipe *recipe; /* NULL for a model */
+    struct span name;            /* canonical */
+};
+MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, struct span name,
+                             struct app_target *out, struct err *e);
+const struct fusion_env *worker_fusion_env(struct worker *w);
+
+/* "PREFIX/lib/fusor", ".runtime" beside the build, or $FUSOR_RUNTIME: where the embedded model runtime
+ * is; false when there is none. */
+bool app_runtime_dir(char *out, size_t cap);
+/* The state directory's socket, "DIR/fusor.sock". False when it does not fit. */
+bool app_socket_path(const struct config *c, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,403 @@
+/* api/chat.c - POST /v1/chat/completions: a request into a source, its events into an answer, streamed or
+ * whole.
+ *
+ * Status and headers go out with the first content or the first keep-alive, whichever is sooner; before
+ * that a failure is a real HTTP status, after it the dialect's error event. The client's leaving cancels
+ * the call in every phase. A slow client pauses only the stream that is relayed to it. */
+#include "api/edge.h"
+
+#include "base/clock.h"
+#include "chat/collect.h"
+#include "dialect/dialect.h"
+#include "http/sse.h"
+
+enum reply_state {
+    REPLY_WAITING,   /* nothing has been sent; call is alive */
+    REPLY_STREAMING, /* head has been sent; call is alive */
+    REPLY_ENDED,     /* call is gone; x may be gone */
+};
+
+struct chat_reply {
+    struct chat_sink sink;
+    struct api_request *rq;
+    enum reply_state state;
+    struct chat_request request;
+    struct app_target target;
+    const struct dialect *dialect;
+    struct chat_call *call;
+    struct dialect_reply head;
+    struct dialect_writer *writer; /* streamed answers; NULL before the first byte */
+    struct chat_collect collect;   /* whole answers */
+    struct loop_timer keepalive;
+    bool paused;
+    struct chat_event held; /* streamed: a USAGE that came before any content */
+    /* progress that a slow client has not taken yet: the latest state of each call */
+    struct chat_member *late;
+    size_t n_late;
+};
+
+#define MAX_LATE (LIMIT_PANEL + 16)
+
+static void reply_free(struct chat_reply *r)
+{
+    r->state = REPLY_ENDED;
+    loop_timer_stop(&r->keepalive);
+    if (r->writer)
+        r->dialect->writer_free(r->writer);
+    r->writer = NULL;
+    chat_collect_done(&r->collect);
+}
+
+/* --- ends: each is the last thing done with r ------------------------------------------------------------- */
+
+static void fail_whole(struct chat_reply *r, const struct err *err)
+{
+    struct api_request *rq = r->rq;
+    reply_free(r);
+    api_reply_error(rq, err);
+}
+
+static void finish_whole(struct chat_reply *r)
+{
+    struct api_request *rq = r->rq;
+    struct http_exchange *x = rq->x;
+    struct worker *w = rq->worker;
+    struct http_header h[API_MAX_HEADERS];
+    struct err e = {0};
+    int64_t now = clock_mono_us();
+    buf_clear(&w->out);
+    if (!r->dialect->write_unary(&r->head, &r->collect, &w->out, &e)) {
+        fail_whole(r, &e);
+        return;
+    }
+    rq->overhead_us += clock_mono_us() - now;
+    size_t n = api_headers(rq, "application/json", NULL, h);
+    reply_free(r);
+    api_request_end(rq, 200, "ok");
+    http_reply(x, 200, h, n, buf_span(&w->out));
+}
+
+static void end_stream(struct chat_reply *r, int status, const char *word, bool whole)
+{
+    struct api_request *rq = r->rq;
+    struct http_exchange *x = rq->x;
+    reply_free(r);
+    api_request_end(rq, status, word);
+    if (whole)
+        http_end(x);
+    else
+        http_abort(x);
+}
+
+static void cancel_call(struct chat_reply *r)
+{
+    chat_cancel(r->call, &r->rq->outcome.usage);
+}
+
+static void on_left(void *owner)
+{
+    struct chat_reply *r = owner;
+    if (r->state == REPLY_ENDED)
+        return;
+    cancel_call(r);
+    struct api_request *rq = r->rq;
+    reply_free(r);
+    api_request_end(rq, 499, "left");
+}
+
+/* --- streaming ------------------------------------------------------------------------------------------------ */
+
+static bool start_keepalive(struct chat_reply *r, int64_t after_us)
+{
+    return after_us <= 0 || loop_timer_start(&r->keepalive, after_us);
+}
+
+static void begin_stream(struct chat_reply *r)
+{
+    struct http_header h[API_MAX_HEADERS];
+    size_t n = api_headers(r->rq, "text/event-stream; charset=utf-8", NULL, h);
+    h[n++] = (struct http_header){SPAN("cache-control"), SPAN("no-cache")};
+    http_begin(r->rq->x, 200, h, n);
+    r->state = REPLY_STREAMING;
+}
+
+/* The writer's bytes of one event to the client. False when r has ended. */
+static bool send_event(struct chat_reply *r, const struct chat_event *ev)
+{
+    struct buf *out = &r->rq->worker->out;
+    struct err e = {0};
+    buf_clear(out);
+    if (!r->writer) {
+        r->writer = r->dialect->writer_new(&r->head);
+        struct chat_event start = {.kind = CHAT_EV_START};
+        if (!r->writer || !r->dialect->write_event(r->writer, &start, out, &e))
+            return false;
+    }
+    if (!r->dialect->write_event(r->writer, ev, out, &e))
+        return false;
+    if (out->n == 0)
+        return true;
+    if (!http_write(r->rq->x, buf_span(out)) && !r->paused) {
+        r->paused = true;
+        if (ev->kind != CHAT_EV_FINISH && ev->kind != CHAT_EV_ERROR)
+            chat_pause(r->call);
+    }
+    return true;
+}
+
+/* Progress for a client that does not keep up: one entry per call, its latest state. */
+static void keep_late(struct chat_reply *r, const struct chat_member *m)
+{
+    if (!r->late)
+        r->late = arena_array(http_arena(r->rq->x), MAX_LATE, sizeof *r->late);
+    if (!r->late)
+        return;
+    size_t i = 0;
+    while (i < r->n_late && !span_eq(r->late[i].label, m->label))
+        i++;
+    if (i == MAX_LATE)
+        return;
+    r->late[i] = *m;
+    if (i == r->n_late)
+        r->n_late++;
+}
+
+static bool send_late(struct chat_reply *r)
+{
+    size_t n = r->n_late;
+    r->n_late = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct chat_event ev = {.kind = CHAT_EV_MEMBER, .member = &r->late[i]};
+        if (!send_event(r, &ev))
+            return false;
+    }
+    return true;
+}
+
+static void on_drained(void *owner)
+{
+    struct chat_reply *r = owner;
+    if (r->state != REPLY_STREAMING || !r->paused)
+        return;
+    r->paused = false;
+    if (send_late(r) && !r->paused)
+        chat_resume(r->call);
+}
+
+static void on_keepalive(struct loop_timer *t)
+{
+    struct chat_reply *r = CONTAINER_OF(t, struct chat_reply, keepalive);
+    const struct config *c = r->rq->lane->snapshot->config;
+    if (r->state == REPLY_WAITING)
+        begin_stream(r);
+    if (!r->paused)
+        (void)http_write(r->rq->x, SSE_KEEPALIVE);
+    (void)start_keepalive(r, c->keepalive_us);
+}
+
+/* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the client
+ * sees a cut stream. */
+static void give_up(struct chat_reply *r, bool call_alive)
+{
+    if (call_alive)
+        cancel_call(r);
+    end_stream(r, 500, "internal", false);
+}
+
+static void stream_event(struct chat_reply *r, const struct chat_event *ev)
+{
+    bool last = ev->kind == CHAT_EV_FINISH || ev->kind == CHAT_EV_ERROR;
+    if (ev->kind == CHAT_EV_START)
+        return; /* the writer begins with the first content */
+    if (ev->kind == CHAT_EV_USAGE && !r->writer) {
+        r->held = *ev; /* an error may follow, and that must still be a real status */
+        return;
+    }
+    if (ev->kind == CHAT_EV_MEMBER && (!r->head.members || r->paused)) {
+        if (r->head.members)
+            keep_late(r, ev->member);
+        return;
+    }
+    if (ev->kind == CHAT_EV_ERROR && r->state == REPLY_WAITING) {
+        fail_whole(r, ev->err);
+        return;
+    }
+    if (r->state == REPLY_WAITING)
+        begin_stream(r);
+    bool held = ev->kind == CHAT_EV_FINISH && r->held.kind == CHAT_EV_USAGE;
+    if ((held && !send_event(r, &r->held)) || !send_event(r, ev)) {
+        give_up(r, !last);
+        return;
+    }
+    if (ev->kind == CHAT_EV_FINISH)
+        end_stream(r, 200, "ok", true);
+    else if (ev->kind == CHAT_EV_ERROR)
+        end_stream(r, ev->err->status, err_class_name(ev->err->cls), true);
+}
+
+/* --- whole answers ---------------------------------------------------------------------------------------------- */
+
+static void whole_event(struct chat_reply *r, const struct chat_event *ev)
+{
+    struct err e = {0};
+    if (ev->kind == CHAT_EV_ERROR) {
+        fail_whole(r, ev->err);
+        return;
+    }
+    if (!chat_collect_event(&r->collect, ev, &e)) {
+        if (ev->kind != CHAT_EV_FINISH)
+            cancel_call(r);
+        fail_whole(r, &e);
+        return;
+    }
+    if (ev->kind == CHAT_EV_FINISH)
+        finish_whole(r);
+}
+
+static void note_event(struct chat_reply *r, const struct chat_event *ev)
+{
+    struct api_outcome *o = &r->rq->outcome;
+    if (ev->kind == CHAT_EV_USAGE) {
+        o->usage = ev->usage;
+        if (ev->report) {
+            o->mode = ev->report->mode;
+            o->calls = (int64_t)(ev->report->n_members + ev->report->n_judges);
+        }
+    }
+    bool content = ev->kind == CHAT_EV_TEXT || ev->kind == CHAT_EV_TOOL ||
+                   ev->kind == CHAT_EV_REASONING || ev->kind == CHAT_EV_REFUSAL;
+    if (content && o->ttft_us < 0)
+        o->ttft_us = clock_mono_us() - r->rq->start_us;
+}
+
+static void on_event(struct chat_sink *s, const struct chat_event *ev)
+{
+    struct chat_reply *r = CONTAINER_OF(s, struct chat_reply, sink);
+    note_event(r, ev);
+    if (r->request.stream)
+        stream_event(r, ev);
+    else
+        whole_event(r, ev);
+}
+
+/* --- start ----------------------------------------------------------------------------------------------------------- */
+
+static bool auto_model(struct span name, struct err *e)
+{
+    if (!span_eq(name, SPAN("auto")))
+        return true;
+    return err_field(e, "model",
+                     "the model `auto` comes with a later version; name a recipe such as `fusion`, "
+                     "or a model");
+}
+
+static bool only_recipes_fuse(const struct chat_reply *r, struct err *e)
+{
+    if (!r->request.fusion.p || r->target.recipe)
+        return true;
+    return err_field(e, "fusion", "`fusion` settings go with a recipe; \"%.*s\" is a model",
+                     SPAN_ARG(r->request.model));
+}
+
+/* Does the request ask for progress frames? The fusion reads and checks the object itself; this looks at
+ * the one field that is about the wire. */
+static bool wants_members(struct chat_reply *r, struct err *e)
+{
+    if (!r->target.recipe)
+        return true;
+    struct recipe rec = *r->target.recipe;
+    struct node n;
+    if (r->request.fusion.p &&
+        (!node_from_json(http_arena(r->rq->x), r->request.fusion, "fusion", &n, e) ||
+         !recipe_read(n, true, &rec, e)))
+        return false;
+    r->head.members = rec.stream_members;
+    return true;
+}
+
+static bool prepare(struct chat_reply *r, struct err *e)
+{
+    struct api_request *rq = r->rq;
+    struct arena *a = http_arena(rq->x);
+    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) ||
+        !auto_model(r->request.model, e) ||
+        !worker_resolve(rq->worker, a, r->request.model, &r->target, e) ||
+        !only_recipes_fuse(r, e) || !wants_members(r, e))
+        return false;
+    char token[25];
+    rng_token(token, 24);
+    rq->outcome.model = r->request.model;
+    r->head.id = arena_printf(a, "chatcmpl-%s", token);
+    r->head.model = r->request.model;
+    r->head.created = clock_wall_ms() / 1000;
+    r->head.stream_usage = r->request.stream_usage;
+    return r->head.id.p || err_set(e, ERR_NOMEM, "out of memory");
+}
+
+static bool start(struct chat_reply *r, struct err *e)
+{
+    struct api_request *rq = r->rq;
+    const struct config *c = rq->lane->snapshot->config;
+    struct chat_start_opts o = {.request_id = rq->id,
+                                .role = "call",
+                                .progress = r->head.members && r->request.stream};
+    r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
+    if (!r->call)
+        return false;
+    http_watch(rq->x, r, on_left, on_drained);
+    rq->overhead_us = clock_mono_us() - rq->start_us;
+    if (r->request.stream && !start_keepalive(r, c->keepalive_after_us)) {
+        cancel_call(r);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    return true;
+}
+
+void api_chat_completions(struct api_request *rq)
+{
+    struct chat_reply *r = arena_alloc(http_arena(rq->x), sizeof *r);
+    struct err e = {0};
+    if (!r) {
+        (void)err_set(&e, ERR_NOMEM, "out of memory");
+        api_reply_error(rq, &e);
+        return;
+    }
+    r->sink.on_event = on_event;
+    r->rq = rq;
+    r->dialect = &dialect_openai_chat;
+    rq->outcome.calls = 1;
+    loop_timer_init(&r->keepalive, rq->worker->loop, on_keepalive);
+    chat_collect_init(&r->collect, LIMIT_ANSWER_BYTES);
+    if (!prepare(r, &e) || !start(r, &e))
+        fail_whole(r, &e);
+}
+
+/* --- POST /v1/fusions/plan ---------------------------------------------------------------------------------------- */
+
+static bool make_plan(struct api_request *rq, struct buf *out, struct err *e)
+{
+    struct arena *a = http_arena(rq->x);
+    struct chat_request r;
+    struct app_target t;
+    struct fusion_plan plan;
+    if (!dialect_openai_chat.read_request(a, http_body(rq->x), &r, e) ||
+        !auto_model(r.model, e) || !worker_resolve(rq->worker, a, r.model, &t, e))
+        return false;
+    if (!t.recipe)
+        return err_field(e, "model", "\"%.*s\" is a model; a plan is made for a recipe",
+                         SPAN_ARG(r.model));
+    return fusion_plan_make(a, worker_fusion_env(rq->worker), t.recipe, &r, &plan, e) &&
+           fusion_plan_write(&plan, out, e);
+}
+
+void api_fusion_plan(struct api_request *rq)
+{
+    struct err e = {0};
+    struct buf out;
+    buf_init(&out, MIB(4));
+    if (make_plan(rq, &out, &e))
+        api_reply_json(rq, 200, buf_span(&out));
+    else
+        api_reply_error(rq, &e);
+    buf_done(&out);
+}
