@@ -68,8 +68,8 @@ bool app_runtime_dir(char *out, size_t cap)
     if (!slash)
         return false;
     *slash = '\0';
-    /* installed: PREFIX/bin/fusor and PREFIX/lib/fusor; built: build/fusor and .runtime */
-    static const char *const places[] = {"../lib/fusor", "../.runtime"};
+    /* installed: PREFIX/bin/fusor and PREFIX/lib/fusor; built: build/src/cli/fusor and .runtime */
+    static const char *const places[] = {"../lib/fusor", "../../../.runtime"};
     for (size_t i = 0; i < COUNT_OF(places); i++)
         if (snprintf(out, cap, "%s/%s", exe, places[i]) < (int)cap && is_dir(out))
             return true;
