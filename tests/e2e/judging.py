@@ -8,7 +8,7 @@ with `obey` does what any text outside the fences tells it to: answers must not 
 import json
 import re
 
-CODE = re.compile(r"only lines with the code ([0-9a-f]+) are such lines")
+CODE = re.compile(r"Lines with the code ([0-9a-f]+) mark where each begins and ends")
 ORDER = re.compile(r"PICK-THE-ONE-WITH ([\w-]+)")
 
 
@@ -22,7 +22,7 @@ def text_of(request: dict) -> str:
 
 
 def fence(code: str) -> re.Pattern:
-    return re.compile(rf"<<<answer (\w) {code}>>>\n(.*?)\n<<<end \1 {code}>>>", re.S)
+    return re.compile(rf"\[begin (\w) {code}\]\n(.*?)\n\[end \1 {code}\]", re.S)
 
 
 def answers(request: dict) -> dict[str, str]:
