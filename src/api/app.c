@@ -3,6 +3,7 @@
 #include "api/app_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -123,12 +124,29 @@ static bool open_workers(struct app *a, bool serve, struct err *e)
     return true;
 }
 
+/* A server's log goes where the configuration says; of a command, where the command says. */
+static bool open_log(struct app *a, int fd, struct err *e)
+{
+    struct span file = a->snapshot->config->log_file;
+    if (fd < 0)
+        return true;
+    if (file.n > 0) {
+        a->log_fd = open(file.p, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+        if (a->log_fd < 0)
+            return err_set(e, ERR_CONFIG, "log: cannot open %.*s: %s", SPAN_ARG(file),
+                           strerror(errno));
+        fd = a->log_fd;
+    }
+    a->log = log_new(fd, getenv("FUSOR_LOG"));
+    return a->log || err_set(e, ERR_NOMEM, "out of memory");
+}
+
 struct app *app_open(const struct app_options *o, struct err *e)
 {
     AUTO(app) a = mem_zalloc(sizeof *a);
     if (!a)
         return err_set(e, ERR_NOMEM, "out of memory"), NULL;
-    a->listen_fd = a->socket_fd = -1;
+    a->listen_fd = a->socket_fd = a->log_fd = -1;
     a->started_wall_ms = clock_wall_ms();
     list_init(&a->reload_waiters);
     if (o->config_path) {
@@ -142,12 +160,7 @@ struct app *app_open(const struct app_options *o, struct err *e)
     a->control = loop_new(e);
     if (!a->control)
         return NULL;
-    if (o->log_fd >= 0) {
-        a->log = log_new(o->log_fd, getenv("FUSOR_LOG"));
-        if (!a->log)
-            return err_set(e, ERR_NOMEM, "out of memory"), NULL;
-    }
-    if (!open_shared(a, e) || !open_workers(a, o->serve, e))
+    if (!open_log(a, o->log_fd, e) || !open_shared(a, e) || !open_workers(a, o->serve, e))
         return NULL;
     return TAKE(a);
 }
@@ -165,6 +178,8 @@ void app_free(struct app *a)
     route_pool_free(a->routes);
     metrics_free(a->metrics);
     log_free(a->log);
+    if (a->log_fd >= 0)
+        (void)close(a->log_fd);
     if (a->listen_fd >= 0)
         (void)close(a->listen_fd);
     if (a->socket_fd >= 0)
@@ -220,16 +235,20 @@ static void on_reloaded(struct loop_task *t)
 }
 
 /* What a running process cannot change: it would need the sockets or the store to be opened anew. */
-static bool same_place(const struct config *was, const struct config *now, struct err *e)
+static bool same_place(const struct app *a, struct config *now, struct err *e)
 {
-    if (strcmp(was->listen.address, now->listen.address) != 0 ||
-        was->listen.port != now->listen.port)
+    const struct config *was = a->snapshot->config;
+    bool same_port = now->listen.port == a->listen_port || now->listen.port == was->listen.port;
+    if (strcmp(was->listen.address, now->listen.address) != 0 || !same_port)
         return err_set(e, ERR_CONFIG, "listen cannot change while running; restart fusor");
     if (!span_eq(was->state_dir, now->state_dir))
         return err_set(e, ERR_CONFIG, "state_dir cannot change while running; restart fusor");
     if ((was->tls_cert.n > 0) != (now->tls_cert.n > 0))
         return err_set(e, ERR_CONFIG,
                        "tls cannot be switched on or off while running; restart fusor");
+    if (!span_eq(was->log_file, now->log_file))
+        return err_set(e, ERR_CONFIG, "log cannot change while running; restart fusor");
+    now->listen.port = was->listen.port; /* the real one, where 0 was asked */
     return true;
 }
 
@@ -240,7 +259,7 @@ bool app_reload(struct app *a, struct err *e)
         return true;
     }
     AUTO(snapshot) s = snapshot_load(a->config_path, e);
-    if (!s || !same_place(a->snapshot->config, s->config, e) ||
+    if (!s || !same_place(a, s->config, e) ||
         !route_pool_config(a->routes, s->config, e))
         return false;
     child_pool_config(a->children, s->config);

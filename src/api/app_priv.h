@@ -56,7 +56,6 @@ struct worker {
     struct lane *lane;
     struct request_metrics metrics;
     struct buf out; /* bytes of one event on their way to a connection */
-    struct rng rng;
     pthread_t thread;
     bool running;
     /* posts from the control loop; `next` is theirs while `busy` */
@@ -104,7 +103,8 @@ struct app {
     /* drain */
     size_t drain_left;
     struct loop_timer drain_timer;
-    int listen_fd, socket_fd;
+    int listen_fd, socket_fd, log_fd; /* log_fd: of the file we opened, else -1 */
+    int listen_port;                  /* as configured: 0 is any */
     char socket_path[108];
 };
 

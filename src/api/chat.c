@@ -29,6 +29,7 @@ struct chat_reply {
     struct dialect_writer *writer; /* streamed answers; NULL before the first byte */
     struct chat_collect collect;   /* whole answers */
     struct loop_timer keepalive;
+    int64_t wrote_us; /* streamed: when the client last got bytes */
     bool paused;
     struct chat_event held; /* streamed: a USAGE that came before any content */
     /* progress that a slow client has not taken yet: the latest state of each call */
@@ -107,9 +108,9 @@ static void on_left(void *owner)
 
 /* --- streaming ------------------------------------------------------------------------------------------------ */
 
-static bool start_keepalive(struct chat_reply *r, int64_t after_us)
+static int64_t keepalive_us(const struct chat_reply *r)
 {
-    return after_us <= 0 || loop_timer_start(&r->keepalive, after_us);
+    return r->rq->lane->snapshot->config->keepalive_us;
 }
 
 static void begin_stream(struct chat_reply *r)
@@ -119,6 +120,10 @@ static void begin_stream(struct chat_reply *r)
     h[n++] = (struct http_header){SPAN("cache-control"), SPAN("no-cache")};
     http_begin(r->rq->x, 200, h, n);
     r->state = REPLY_STREAMING;
+    r->wrote_us = loop_now_us(r->rq->worker->loop);
+    /* Without memory for a timer the stream goes on without keep-alive. */
+    if (!loop_timer_armed(&r->keepalive) && !loop_timer_start(&r->keepalive, keepalive_us(r)))
+        return;
 }
 
 /* The writer's bytes of one event to the client. False when r has ended. */
@@ -137,6 +142,7 @@ static bool send_event(struct chat_reply *r, const struct chat_event *ev)
         return false;
     if (out->n == 0)
         return true;
+    r->wrote_us = loop_now_us(r->rq->worker->loop);
     if (!http_write(r->rq->x, buf_span(out)) && !r->paused) {
         r->paused = true;
         if (ev->kind != CHAT_EV_FINISH && ev->kind != CHAT_EV_ERROR)
@@ -187,12 +193,18 @@ static void on_drained(void *owner)
 static void on_keepalive(struct loop_timer *t)
 {
     struct chat_reply *r = CONTAINER_OF(t, struct chat_reply, keepalive);
-    const struct config *c = r->rq->lane->snapshot->config;
-    if (r->state == REPLY_WAITING)
+    int64_t now = loop_now_us(r->rq->worker->loop), every = keepalive_us(r);
+    if (r->state == REPLY_WAITING) {
         begin_stream(r);
-    if (!r->paused)
-        (void)http_write(r->rq->x, SSE_KEEPALIVE);
-    (void)start_keepalive(r, c->keepalive_us);
+        r->wrote_us = now - every;
+    }
+    if (now - r->wrote_us >= every) {
+        r->wrote_us = now;
+        if (!r->paused)
+            (void)http_write(r->rq->x, SSE_KEEPALIVE);
+    }
+    if (!loop_timer_start(&r->keepalive, r->wrote_us + every - now))
+        return; /* no memory: the stream goes on without */
 }
 
 /* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the client
@@ -346,7 +358,8 @@ static bool start(struct chat_reply *r, struct err *e)
         return false;
     http_watch(rq->x, r, on_left, on_drained);
     rq->overhead_us = clock_mono_us() - rq->start_us;
-    if (r->request.stream && !start_keepalive(r, c->keepalive_after_us)) {
+    if (r->request.stream && c->keepalive_after_us > 0 &&
+        !loop_timer_start(&r->keepalive, c->keepalive_after_us)) {
         cancel_call(r);
         return err_set(e, ERR_NOMEM, "out of memory");
     }

@@ -101,6 +101,7 @@ static bool open_sockets(struct app *a, struct err *e)
     a->listen_fd = http_listen_tcp(c->listen.address, c->listen.port, &port, e);
     if (a->listen_fd < 0)
         return false;
+    a->listen_port = c->listen.port;
     c->listen.port = port; /* a port 0 has become a real one: nobody else has the snapshot yet */
     if (!app_socket_path(c, a->socket_path, sizeof a->socket_path)) {
         a->socket_path[0] = '\0';

@@ -24,8 +24,10 @@ void lane_free(struct lane *l)
 
 static uint64_t lane_random(void *ctx)
 {
-    struct lane *l = ctx;
-    return rng_u64(&l->worker->rng);
+    uint64_t n;
+    (void)ctx;
+    rng_secure(&n, sizeof n); /* fences are made of it */
+    return n;
 }
 
 static void lane_fusion_id(void *ctx, char out[32])
@@ -82,6 +84,12 @@ static bool lane_resolve_recipe(struct lane *l, struct arena *a, const struct re
     return true;
 }
 
+static bool lane_check(void *ctx, const struct recipe *merged, struct err *e)
+{
+    const struct lane *l = ctx;
+    return config_recipe_check(l->snapshot->config, merged, e);
+}
+
 bool worker_resolve(struct worker *w, struct arena *arena, struct span name,
                     struct app_target *out, struct err *e)
 {
@@ -125,7 +133,12 @@ static struct lane *lane_new(struct worker *w, struct snapshot *s, struct err *e
         lane_free(l);
         return NULL;
     }
-    l->fusion_env = (struct fusion_env){w->loop, lane_resolve, l, lane_random, lane_fusion_id};
+    l->fusion_env = (struct fusion_env){.loop = w->loop,
+                                        .resolve = lane_resolve,
+                                        .ctx = l,
+                                        .random = lane_random,
+                                        .fusion_id = lane_fusion_id,
+                                        .check = lane_check};
     return l;
 }
 
@@ -203,9 +216,6 @@ static void worker_metrics(struct worker *w)
 
 bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err *e)
 {
-    uint64_t seed;
-    rng_secure(&seed, sizeof seed);
-    rng_init(&w->rng, seed);
     buf_init(&w->out, LIMIT_OUT_MAX_BYTES);
     w->app = a;
     w->own_loop = loop == NULL;

@@ -197,7 +197,8 @@ const char *chat_role_name(enum chat_role r);
 /* --- sink and source ------------------------------------------------------------------------------------- */
 
 /* Consumes events, in order: START, then pieces, USAGE, then exactly one FINISH or ERROR; ERROR may
- * come first. MEMBER may come at any time before the end. Called from the loop only, never from
+ * come first, or after a USAGE alone (what a failed call is reckoned to
+ * cost). MEMBER may come at any time before the end. Called from the loop only, never from
  * inside chat_start() or chat_cancel(). May call chat_pause(), and chat_cancel() on its own call. */
 struct chat_sink {
     void (*on_event)(struct chat_sink *s, const struct chat_event *ev);

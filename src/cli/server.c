@@ -7,8 +7,9 @@
 #include "base/limits.h"
 #include "base/secret.h"
 #include "cli/cli.h"
-#include "dialect/dialect.h"
+#include "base/arena.h"
 #include "http/tls.h"
+#include "json/json.h"
 
 static bool answers(const char *path)
 {
@@ -140,6 +141,29 @@ static bool run_call(const struct cli_server *s, const struct http_origin *o, co
     return ok;
 }
 
+/* Our own server's words, as it said them: nothing of an upstream is between. */
+static bool fail_as_said(int status, struct span body, struct err *e)
+{
+    static const struct {
+        int status;
+        enum err_class cls;
+    } classes[] = {{400, ERR_INPUT},     {401, ERR_AUTH},      {402, ERR_BUDGET},
+                   {403, ERR_FORBIDDEN}, {404, ERR_NOT_FOUND}, {409, ERR_CONFLICT},
+                   {413, ERR_LIMIT},     {429, ERR_BUSY},      {503, ERR_UNAVAILABLE}};
+    enum err_class cls = ERR_UPSTREAM;
+    json_val *root = NULL;
+    AUTO(arena) a = arena_new(0);
+    for (size_t i = 0; i < COUNT_OF(classes); i++)
+        if (classes[i].status == status)
+            cls = classes[i].cls;
+    if (!a || !json_parse(a, body, &root, NULL))
+        root = NULL;
+    struct span said = json_str(json_get(json_get(root, "error"), "message"));
+    if (said.n > 0)
+        return err_set(e, cls, "%.*s", SPAN_ARG(said));
+    return err_set(e, cls, "the server answered with status %d", status);
+}
+
 bool cli_call(const struct cli_server *s, const char *path, struct span body, struct buf *out,
               struct err *e)
 {
@@ -156,6 +180,5 @@ bool cli_call(const struct cli_server *s, const char *path, struct span body, st
     }
     if (c.status < 400)
         return true;
-    dialect_openai_chat.read_error(c.status, buf_span(out), -1, e);
-    return false;
+    return fail_as_said(c.status, buf_span(out), e);
 }

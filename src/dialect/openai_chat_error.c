@@ -206,6 +206,10 @@ static struct verdict judge_status(int status, const struct said *s)
     for (size_t i = 0; i < COUNT_OF(verdicts); i++)
         if (verdicts[i].from == status)
             v = verdicts[i];
+    if (says(s, "budget_exceeded")) { /* a fusor upstream of us */
+        v.code = NULL;
+        v.words = "the upstream refused it by a budget";
+    }
     if (!v.code && v.cls != ERR_BUSY && v.cls != ERR_TIMEOUT && v.cls != ERR_LIMIT)
         v.code = known_code(s);
     if ((status == 400 || status == 413 || status == 422) && is_context_length(s)) {

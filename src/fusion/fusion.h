@@ -32,6 +32,9 @@ struct fusion_env {
     void *ctx;
     uint64_t (*random)(void *ctx); /* seeds and fences; simulated runs give their own */
     void (*fusion_id)(void *ctx, char out[32]);
+    /* Whether a request's own recipe holds together: e->param names the member or judge that does
+     * not. May be NULL: then a wrong name shows when it is resolved. */
+    bool (*check)(void *ctx, const struct recipe *merged, struct err *e);
 };
 
 /* One call of the plan. */

@@ -73,13 +73,14 @@ static bool check_request(const struct chat_request *r, const struct recipe *rec
     return true;
 }
 
-static bool merge_request(struct plan *p, struct arena *a, const struct recipe *base,
-                          const struct chat_request *r, struct err *e)
+static bool merge_request(struct plan *p, struct arena *a, const struct fusion_env *env,
+                          const struct recipe *base, const struct chat_request *r, struct err *e)
 {
     struct node n;
     p->recipe = *base;
     if (r->fusion.p &&
-        (!node_from_json(a, r->fusion, "fusion", &n, e) || !recipe_read(n, true, &p->recipe, e)))
+        (!node_from_json(a, r->fusion, "fusion", &n, e) || !recipe_read(n, true, &p->recipe, e) ||
+         (env->check && !env->check(env->ctx, &p->recipe, e))))
         return false;
     if (p->recipe.n_panel == 0)
         return err_field(e, "fusion.panel", "the fusion has no panel: name its models");
@@ -249,7 +250,7 @@ bool plan_build(struct arena *a, const struct fusion_env *env, const struct reci
 {
     struct plan *p = out;
     *p = (struct plan){0};
-    if (!merge_request(p, a, base, r, e) || !check_request(r, &p->recipe, e) ||
+    if (!merge_request(p, a, env, base, r, e) || !check_request(r, &p->recipe, e) ||
         !add_panel(p, a, env, r, e) || !add_judges(p, a, env, r, e) || !check_nesting(p, depth, e))
         return false;
     size_t n = p->n_members;

@@ -147,13 +147,14 @@ void attempt_fail(struct attempt *a, const struct err *err)
     struct err e = *err; /* may stand in what ends now */
     if (a->first_us > 0)
         e.sent = SENT_DELIVERED;
+    bool tell = a->booked || a->started;
     fill_usage(a, a->booked && !was_refused(&e));
     settle(a, err_class_name(e.cls), e.sent == SENT_MAYBE);
     attempt_to(a, ATTEMPT_TELLING);
     drop_http(a);
     if (a->local != NULL)
         attempt_local_release(a, e.cls == ERR_CONNECT || e.cls == ERR_CUT);
-    if (a->started && !tell_usage(a))
+    if (tell && !tell_usage(a))
         return;
     tell_last(a, &(struct chat_event){.kind = CHAT_EV_ERROR, .err = &e}, ATTEMPT_ENDED);
 }
