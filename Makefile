@@ -5,6 +5,7 @@
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 ONLY ?=
+BENCH ?=
 export PREFIX FUZZ_SECONDS
 
 RELEASE = --buildtype=release -Db_lto=true
@@ -20,7 +21,7 @@ help:
 	@echo 'make test       all tests with sanitizers (ONLY=name: one of them)'
 	@echo 'make unit       unit tests and corpus replays only'
 	@echo 'make demo       fuse a real prompt on local models'
-	@echo 'make bench      measure against the targets'
+	@echo 'make bench      measure against the targets (BENCH=--quick: a fast look)'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60)'
 	@echo 'make torture    fail each allocation in turn'
 	@echo 'make mutate     break named lines one at a time, expect a red test for each'
@@ -52,8 +53,14 @@ torture: build-test
 demo: build
 	@tools/demo.sh
 
-bench: build
-	@bench/run.sh
+# The measured binary is the one of `make build`. BENCH: options of bench/run.py, such as --quick.
+bench:
+	@tools/deps.sh bench
+	@test -f build/build.ninja || meson setup build $(RELEASE) -Dbench=true
+	@test -f build/bench/load || meson configure build -Dbench=true
+	@ninja -C build
+	@ln -sfn src/cli/fusor build/fusor
+	@python3 bench/run.py build $(BENCH)
 
 fuzz:
 	@tools/deps.sh fuzz

@@ -98,6 +98,22 @@ need_llvm() { # PROGRAM PACKAGE...: packages without their version
     apt_install "${names[@]}"
 }
 
+# nginx stands beside us in the bench, and is started there only: its package would start it as a
+# service at once, on port 80, unless a policy says no.
+need_nginx() {
+    local policy=/usr/sbin/policy-rc.d made=
+    command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] && return
+    if [[ $(id -u) -eq 0 && ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        made=1
+        # shellcheck disable=SC2064 # the path is known now
+        trap "rm -f '$policy'" EXIT
+    fi
+    apt_install nginx-light
+    [[ -z $made ]] || rm -f "$policy"
+}
+
 case ${1:-build} in
 build)
     apt_install "${build_packages[@]}"
@@ -124,7 +140,8 @@ lint)
     fetch_sources
     ;;
 bench)
-    apt_install "${build_packages[@]}" wrk
+    apt_install "${build_packages[@]}"
+    need_nginx
     fetch_sources
     ;;
 which)
