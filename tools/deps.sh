@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing for one of the Makefile's targets, and nothing else:
-#   tools/deps.sh build|unit|test|fuzz|lint|bench   packages by apt, pinned sources by pip
+#   tools/deps.sh build|unit|test|demo|fuzz|lint|bench   packages by apt, pinned sources by pip
 #   tools/deps.sh which clang|clang-format|...     the name of an LLVM program on this machine
 # (tests/e2e/run.sh fetches what the end-to-end tests need beside that.)
 # What is there already is never touched, so a second run takes milliseconds and needs no network.
@@ -128,6 +128,9 @@ test)
     apt_install "${build_packages[@]}" "${unit_packages[@]}" "${test_packages[@]}" $(node_packages)
     fetch_sources
     ;;
+demo)
+    apt_install "${test_packages[@]}"
+    ;;
 fuzz)
     apt_install "${build_packages[@]}"
     need_llvm clang clang-14 libclang-rt-14-dev
@@ -148,6 +151,6 @@ which)
     llvm_program "${2:?name}"
     ;;
 *)
-    die "usage: tools/deps.sh build|unit|test|fuzz|lint|bench, or which PROGRAM"
+    die "usage: tools/deps.sh build|unit|test|demo|fuzz|lint|bench, or which PROGRAM"
     ;;
 esac
