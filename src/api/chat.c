@@ -266,6 +266,18 @@ static void whole_event(struct chat_reply *r, const struct chat_event *ev)
         finish_whole(r);
 }
 
+/* For the header x-fusor-ignored. */
+static void note_ignored(struct chat_reply *r, const struct chat_event *ev)
+{
+    struct api_request *rq = r->rq;
+    for (size_t i = 0; i < ev->n_ignored; i++) {
+        struct span all = arena_printf(http_arena(rq->x), "%.*s%s%.*s", SPAN_ARG(rq->ignored),
+                                       i > 0 ? ", " : "", SPAN_ARG(ev->ignored[i]));
+        if (all.p)
+            rq->ignored = all;
+    }
+}
+
 static void note_event(struct chat_reply *r, const struct chat_event *ev)
 {
     struct api_outcome *o = &r->rq->outcome;
@@ -276,6 +288,8 @@ static void note_event(struct chat_reply *r, const struct chat_event *ev)
             o->calls = (int64_t)(ev->report->n_members + ev->report->n_judges);
         }
     }
+    if (ev->kind == CHAT_EV_START)
+        note_ignored(r, ev);
     bool content = ev->kind == CHAT_EV_TEXT || ev->kind == CHAT_EV_TOOL ||
                    ev->kind == CHAT_EV_REASONING || ev->kind == CHAT_EV_REFUSAL;
     if (content && o->ttft_us < 0)

@@ -280,6 +280,8 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
     struct span us = arena_printf(a, "%lld", (long long)rq->overhead_us);
     if (us.p)
         out[n++] = (struct http_header){SPAN("x-fusor-overhead-us"), us};
+    if (rq->ignored.n > 0)
+        out[n++] = (struct http_header){SPAN("x-fusor-ignored"), rq->ignored};
     if (err && err->retry_after_ms > 0) {
         struct span s = arena_printf(a, "%lld", (long long)((err->retry_after_ms + 999) / 1000));
         if (s.p)

@@ -178,6 +178,8 @@ enum chat_event_kind {
 struct chat_event {
     enum chat_event_kind kind;
     struct span id, model;  /* START: the upstream's answer id and model name */
+    const struct span *ignored; /* START: fields of the request that this upstream cannot take and */
+    size_t n_ignored;           /* that do not change its answer */
     struct span text;
     struct span signature;  /* REASONING; TOOL: to be replayed with the call */
     size_t index;           /* TOOL: 0-based number of the call */

@@ -42,6 +42,7 @@ struct route_call {
     struct loop_timer timer; /* queued: gives up */
     bool paused;
     int64_t start_us;
+    struct chat_usage used; /* the last that the upstream said: counted at the end */
 };
 
 static void call_release(struct route_call *c)
@@ -64,7 +65,7 @@ static void on_upstream(struct chat_sink *s, const struct chat_event *ev)
     struct route_entry *en = c->entry;
     struct chat_sink *client = c->client;
     switch (ev->kind) {
-    case CHAT_EV_USAGE: count_usage(en, &ev->usage); break;
+    case CHAT_EV_USAGE: c->used = ev->usage; break;
     case CHAT_EV_FINISH: {
         int64_t took = loop_now_us(c->route->env.loop) - c->start_us;
         latency_record(en->latency, took);
@@ -81,6 +82,7 @@ static void on_upstream(struct chat_sink *s, const struct chat_event *ev)
     case CHAT_EV_MEMBER: break;
     }
     if (ev->kind == CHAT_EV_FINISH || ev->kind == CHAT_EV_ERROR) {
+        count_usage(en, &c->used);
         slots_give(en->slots);
         call_release(c); /* the client may free everything in the next line */
     }
@@ -251,6 +253,7 @@ static struct chat_call *route_start(struct chat_source *s, const struct chat_re
     c->client = sink;
     c->inner = NULL;
     c->paused = false;
+    c->used = (struct chat_usage){0};
     c->waiter.loop = rs->route->env.loop;
     c->waiter.on_slot = on_slot;
     return enqueue(c, e) ? &c->call : NULL;

@@ -455,8 +455,7 @@ static bool write_body(struct attempt *a, const struct chat_request *r, struct e
                                     .dialect = span_of(a->dialect->name),
                                     .omit_stream_options = p->omit_stream_options,
                                     .max_completion_tokens = p->max_completion_tokens};
-    struct dialect_notes notes = {0};
-    return a->dialect->write_request(r, &target, &a->body, &notes, e);
+    return a->dialect->write_request(r, &target, &a->body, &a->notes, e);
 }
 
 /* A local model's attempt brings its lease; others drop one left from an earlier call. */

@@ -61,6 +61,7 @@ struct attempt {
     struct buf body, reply;
     struct sse *sse;
     struct dialect_reader *reader;
+    struct dialect_notes notes; /* of the body */
     struct attempt_local *local; /* NULL for kind openai */
     struct chat_usage usage;
     size_t drained_bytes;

@@ -96,6 +96,9 @@ static bool on_reader_event(struct attempt *a, struct chat_event *ev)
         on_content(a, ev);
         return attempt_emit(a, ev);
     case CHAT_EV_START:
+        ev->ignored = a->notes.ignored;
+        ev->n_ignored = a->notes.n;
+        return attempt_emit(a, ev);
     case CHAT_EV_MEMBER:
         return attempt_emit(a, ev);
     case CHAT_EV_USAGE:
