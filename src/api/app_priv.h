@@ -56,10 +56,11 @@ struct worker {
     struct lane *lane;
     struct request_metrics metrics;
     struct buf out; /* bytes of one event on their way to a connection */
+    struct list replies; /* of api/chat.c: calls under way */
     pthread_t thread;
     bool running;
     /* posts from the control loop; `next` is theirs while `busy` */
-    struct loop_task on_reload, on_drain, on_stop;
+    struct loop_task on_reload, on_drain, on_cut, on_stop;
     struct loop_task reloaded, drained; /* posts back */
     struct snapshot *next;
 };
@@ -103,6 +104,7 @@ struct app {
     /* drain */
     size_t drain_left;
     struct loop_timer drain_timer;
+    bool cut; /* the time is up: what still ran has been told */
     int listen_fd, socket_fd, log_fd; /* log_fd: of the file we opened, else -1 */
     int listen_port;                  /* as configured: 0 is any */
     char socket_path[108];
@@ -115,6 +117,9 @@ MUST_USE bool app_reload(struct app *a, struct err *e);
 void app_reload_post(struct app *a, struct reload_wait *w);
 /* Control thread, serving: stops accepting; ends app_serve() when all is answered or time is up. */
 void app_drain(struct app *a);
+
+/* Worker's thread: ends all chat answers with an error that their clients see (api/chat.c). */
+void api_chat_cut(struct worker *w);
 
 /* The http handler of every worker (api/edge.c). */
 extern const struct http_handler api_http_handler;

@@ -18,6 +18,7 @@ enum reply_state {
 };
 
 struct chat_reply {
+    struct list node; /* of worker->replies */
     struct chat_sink sink;
     struct api_request *rq;
     enum reply_state state;
@@ -42,6 +43,7 @@ struct chat_reply {
 static void reply_free(struct chat_reply *r)
 {
     r->state = REPLY_ENDED;
+    list_remove(&r->node);
     loop_timer_stop(&r->keepalive);
     if (r->writer)
         r->dialect->writer_free(r->writer);
@@ -370,6 +372,7 @@ static bool start(struct chat_reply *r, struct err *e)
     r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
     if (!r->call)
         return false;
+    list_push(&rq->worker->replies, &r->node);
     http_watch(rq->x, r, on_left, on_drained);
     rq->overhead_us = clock_mono_us() - rq->start_us;
     if (r->request.stream && c->keepalive_after_us > 0 &&
@@ -391,12 +394,28 @@ void api_chat_completions(struct api_request *rq)
     }
     r->sink.on_event = on_event;
     r->rq = rq;
+    list_init(&r->node);
     r->dialect = &dialect_openai_chat;
     rq->outcome.calls = 1;
     loop_timer_init(&r->keepalive, rq->worker->loop, on_keepalive);
     chat_collect_init(&r->collect, LIMIT_ANSWER_BYTES);
     if (!prepare(r, &e) || !start(r, &e))
         fail_whole(r, &e);
+}
+
+void api_chat_cut(struct worker *w)
+{
+    struct list *n;
+    struct err e = {0};
+    (void)err_set(&e, ERR_UNAVAILABLE, "the server is shutting down; ask again");
+    while ((n = list_pop(&w->replies)) != NULL) {
+        struct chat_reply *r = LIST_ENTRY(n, struct chat_reply, node);
+        cancel_call(r);
+        if (r->request.stream)
+            stream_event(r, &(struct chat_event){.kind = CHAT_EV_ERROR, .err = &e});
+        else
+            fail_whole(r, &e);
+    }
 }
 
 /* --- POST /v1/fusions/plan ---------------------------------------------------------------------------------------- */

@@ -11,6 +11,20 @@ struct signals {
     uv_signal_t term, interrupt, hangup;
 };
 
+/* The time to drain is up: open answers end with an error that their clients see, and a client that does
+ * not read even that is left alone after a second. */
+static void cut(struct app *a)
+{
+    if (a->cut || !loop_timer_start(&a->drain_timer, 1000 * 1000)) {
+        loop_stop(a->control);
+        return;
+    }
+    a->cut = true;
+    LOG_EVENT(a->log, LOG_WARN, "drain_cut", LOG_I("workers_left", (int64_t)a->drain_left));
+    for (size_t i = 0; i < a->n_workers; i++)
+        loop_post(a->workers[i].loop, &a->workers[i].on_cut);
+}
+
 static void on_signal(uv_signal_t *h, int signum)
 {
     struct signals *s = h->data;
@@ -18,7 +32,7 @@ static void on_signal(uv_signal_t *h, int signum)
     struct err e = {0};
     if (signum != SIGHUP) {
         if (a->state == APP_DRAINING)
-            loop_stop(a->control); /* asked twice: now */
+            cut(a); /* asked twice: now */
         else
             app_drain(a);
         return;
@@ -60,9 +74,7 @@ static void on_drained(struct loop_task *t)
 
 static void on_drain_timeout(struct loop_timer *t)
 {
-    struct app *a = CONTAINER_OF(t, struct app, drain_timer);
-    LOG_EVENT(a->log, LOG_WARN, "drain_timeout", LOG_I("workers_left", (int64_t)a->drain_left));
-    loop_stop(a->control);
+    cut(CONTAINER_OF(t, struct app, drain_timer));
 }
 
 void app_drain(struct app *a)

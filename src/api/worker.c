@@ -181,6 +181,11 @@ static void on_drain(struct loop_task *t)
     http_server_drain(w->server, on_idle, w);
 }
 
+static void on_cut(struct loop_task *t)
+{
+    api_chat_cut(CONTAINER_OF(t, struct worker, on_cut));
+}
+
 static void on_stop(struct loop_task *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, on_stop);
@@ -217,6 +222,7 @@ static void worker_metrics(struct worker *w)
 bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err *e)
 {
     buf_init(&w->out, LIMIT_OUT_MAX_BYTES);
+    list_init(&w->replies);
     w->app = a;
     w->own_loop = loop == NULL;
     w->loop = loop ? loop : loop_new(e);
@@ -224,6 +230,7 @@ bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err 
         return false;
     loop_task_init(&w->on_reload, on_reload);
     loop_task_init(&w->on_drain, on_drain);
+    loop_task_init(&w->on_cut, on_cut);
     loop_task_init(&w->on_stop, on_stop);
     worker_metrics(w);
     w->http = http_client_new(w->loop, 256, (int64_t)50 * 1000 * 1000, e);

@@ -216,6 +216,10 @@ def test_a_drain_ends_in_time(start, mock):
         g.process.send_signal(signal.SIGTERM)
         assert g.process.wait(5 * slow()) == 0
         assert 0.3 < time.monotonic() - began < 1.5 * slow()
+        # nobody is cut without a word: a status where none was sent, else the error event
+        assert whole.read().status == 503
+        said = b"".join(w.chunks_left())
+        assert b"shutting down" in said and b'"error"' in said and b"[DONE]" not in said
     mock.wait(lambda: all(c.end == "left" for c in mock.calls_now()))
     rows = g.ledger()  # and both are in the books
     assert [r["outcome"] for r in rows] == ["cancelled"] * 2

@@ -174,6 +174,11 @@ class Wire:
                 return
             yield data
 
+    def chunks_left(self):
+        """The rest of an event stream of which a part was read, from the next event on."""
+        self.until(b"\n\n\r\n")  # of the event that was being read
+        yield from self.chunks()
+
     def closed(self, timeout: float = 5.0) -> bool:
         """Does the other side close, without another byte?"""
         self.sock.settimeout(timeout)
