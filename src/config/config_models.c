@@ -83,8 +83,8 @@ static bool read_id(struct node n, struct span *out, struct err *e)
 static bool read_model(struct snapshot *s, struct node n, struct span name, struct config_model *m,
                        struct err *e)
 {
-    const struct config_provider *p;
-    struct span id;
+    const struct config_provider *p = NULL; /* gcc does not see that failure leaves first */
+    struct span id = {NULL, 0};
     bool has_price;
     if (node_skip(n) || node_kind_of(n) != NODE_MAP)
         return node_fail_type(n, "a map of fields", e);
