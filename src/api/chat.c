@@ -182,13 +182,24 @@ static bool send_late(struct chat_reply *r)
     return true;
 }
 
+/* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the client
+ * sees a cut stream. */
+static void give_up(struct chat_reply *r, bool call_alive)
+{
+    if (call_alive)
+        cancel_call(r);
+    end_stream(r, 500, "internal", false);
+}
+
 static void on_drained(void *owner)
 {
     struct chat_reply *r = owner;
     if (r->state != REPLY_STREAMING || !r->paused)
         return;
     r->paused = false;
-    if (send_late(r) && !r->paused)
+    if (!send_late(r))
+        give_up(r, true);
+    else if (!r->paused)
         chat_resume(r->call);
 }
 
@@ -207,15 +218,6 @@ static void on_keepalive(struct loop_timer *t)
     }
     if (!loop_timer_start(&r->keepalive, r->wrote_us + every - now))
         return; /* no memory: the stream goes on without */
-}
-
-/* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the client
- * sees a cut stream. */
-static void give_up(struct chat_reply *r, bool call_alive)
-{
-    if (call_alive)
-        cancel_call(r);
-    end_stream(r, 500, "internal", false);
 }
 
 static void stream_event(struct chat_reply *r, const struct chat_event *ev)
