@@ -59,6 +59,9 @@ static void print_sum(struct arena *a, json_val *plan)
     if (json_is_num(ms))
         (void)printf(", about %.*s ms", SPAN_ARG(json_num_text(ms)));
     (void)printf("\n");
+    if (!json_is_num(json_get(plan, "worst_cost_usd")))
+        (void)printf("the most is unknown where a call has no token limit (--max-tokens sets one) "
+                     "or no price\n");
     struct json_iter it = json_iter_of(json_get(plan, "warnings"));
     json_val *w;
     while (json_next(&it, NULL, &w))
