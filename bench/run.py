@@ -39,9 +39,10 @@ def options():
     p.add_argument("--nginx", help="nginx to measure (the one on this machine)")
     o = p.parse_args()
     o.rows, o.systems = o.rows.split(","), o.systems.split(",")
-    for name in o.rows:
-        if name not in rows.ROWS:
-            p.error(f"there is no row {name}; rows are {', '.join(rows.ROWS)}")
+    for names, known in ((o.rows, rows.ROWS), (o.systems, SYSTEMS)):
+        for name in names:
+            if name not in known:
+                p.error(f"there is no {name}; there are {', '.join(known)}")
     o.repeats = o.repeats or (1 if o.quick else 3)
     o.ms = o.ms or (400 if o.quick else 2000)
     return o
@@ -107,7 +108,7 @@ def main():
     try:
         head = header(o, rig, nginx)
         say(f"bench: {len(o.rows)} rows; raw results in {folder}")
-        lines = rows.run(rows.Bench(rig, nginx, with_fusor, o.repeats, o.ms), o.rows)
+        lines = rows.run(rows.Bench(rig, o.systems, nginx, o.repeats, o.ms), o.rows)
         head["CPU used by others"] = rig.others()
     except KeyboardInterrupt:
         sys.exit(130)
