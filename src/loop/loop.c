@@ -272,6 +272,14 @@ void loop_post(struct loop *l, struct loop_task *t)
         loop_real_wake(l->real);
 }
 
+/* The node is in ->posted, or in a batch that only this thread touches. */
+void loop_unpost(struct loop *l, struct loop_task *t)
+{
+    pthread_mutex_lock(&l->lock);
+    list_remove(&t->node);
+    pthread_mutex_unlock(&l->lock);
+}
+
 /* --- running ---------------------------------------------------------------------------------- */
 
 static bool has_posted(struct loop *l)

@@ -66,6 +66,9 @@ void loop_undefer(struct loop_task *t);
 /* Any thread: runs on l's thread in a later turn. The task stays the caller's and must live until
  * fn has run; it may not be queued twice. */
 void loop_post(struct loop *l, struct loop_task *t);
+/* From l's thread: takes a posted task back, so that its memory may go; fine when it is not
+ * queued. Who else posts it must have ended. */
+void loop_unpost(struct loop *l, struct loop_task *t);
 
 /* --- blocking work ---------------------------------------------------------------------------- */
 /* job->work runs on a pool thread, then job->done on the loop's thread. The job must live until

@@ -461,6 +461,28 @@ static void posts_from_threads(bool sim)
     mem_free(all);
 }
 
+static void post_taken_back(bool sim)
+{
+    AUTO(loop) l = make_loop(sim);
+    struct log g = {0};
+    struct named_task a = task(l, &g, 'a'), b = task(l, &g, 'b'), c = task(l, &g, 'c');
+    loop_task_init(&a.t, on_named_task);
+    loop_task_init(&b.t, on_named_task);
+    loop_task_init(&c.t, on_named_task);
+    c.stop = true;
+    loop_unpost(l, &a.t); /* not queued: fine */
+    loop_post(l, &a.t);
+    loop_unpost(l, &a.t); /* the only one: the next post must wake the loop again */
+    loop_post(l, &b.t);
+    loop_post(l, &a.t);
+    loop_post(l, &c.t);
+    loop_unpost(l, &a.t);
+    loop_run(l);
+    assert_string_equal(g.text, "bc");
+    loop_post(l, &a.t);
+    loop_unpost(l, &a.t);
+}
+
 /* --- jobs ------------------------------------------------------------------------------------- */
 
 struct sum_job {
@@ -605,6 +627,7 @@ BOTH(tasks_do_not_starve)
 BOTH(task_from_timer)
 BOTH(stop_ends_one_run)
 BOTH(posts_from_threads)
+BOTH(post_taken_back)
 BOTH(free_drops_what_is_queued)
 BOTH(out_of_memory)
 #define BOTH_TESTS(name) cmocka_unit_test(name##_real), cmocka_unit_test(name##_sim)
@@ -625,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_sleeps_when_idle),
         BOTH_TESTS(stop_ends_one_run),
         BOTH_TESTS(posts_from_threads),
+        BOTH_TESTS(post_taken_back),
         cmocka_unit_test(test_jobs),
         cmocka_unit_test(test_free_waits_for_jobs),
         BOTH_TESTS(free_drops_what_is_queued),
