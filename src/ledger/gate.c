@@ -49,7 +49,8 @@ static bool ledger_works(const struct gate *g, struct err *e)
         return true;
     err_set(e, ERR_UNAVAILABLE,
             "the ledger cannot be written (%s): paid calls are refused until restart; check the "
-            "disk of the state directory, then restart", health.message);
+            "disk of the state directory, then restart",
+            health.message[0] != '\0' ? health.message : "a row was lost");
     return err_with_code(e, "ledger_failed");
 }
 

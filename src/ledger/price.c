@@ -5,7 +5,7 @@
 #define TOKENS_PER_PRICE 1000000 /* prices are per million tokens */
 
 /* The one typedef: ISO C has no such type, and gcc and clang accept this spelling under -pedantic. */
-__extension__ typedef __int128 int128;
+__extension__ typedef unsigned __int128 uint128;
 
 static int64_t at_least_0(int64_t v)
 {
@@ -23,10 +23,16 @@ static int64_t price_or(int64_t price, int64_t fallback)
     return price >= 0 ? price : fallback;
 }
 
-/* sum >= 0, in nano-USD times TOKENS_PER_PRICE. Four products of two int64 fit in 128 bits. */
-static int64_t round_up(int128 sum)
+static uint128 product(int64_t tokens, int64_t price)
 {
-    int128 nusd = (sum + TOKENS_PER_PRICE - 1) / TOKENS_PER_PRICE;
+    return (uint128)at_least_0(tokens) * (uint128)at_least_0(price);
+}
+
+/* sum: nano-USD times TOKENS_PER_PRICE. Four products of two int64 fit in 128 bits without a sign, and
+ * leave room for the rounding. */
+static int64_t round_up(uint128 sum)
+{
+    uint128 nusd = (sum + TOKENS_PER_PRICE - 1) / TOKENS_PER_PRICE;
     return nusd < INT64_MAX ? (int64_t)nusd : INT64_MAX;
 }
 
@@ -36,13 +42,11 @@ int64_t price_cost_nusd(const struct price *p, const struct chat_usage *u)
         return -1;
     int64_t cached = at_least_0(u->cached), cache_write = at_least_0(u->cache_write);
     /* An upstream that reports parts larger than the whole pays for its parts. */
-    int128 plain = (int128)u->input - cached - cache_write;
-    if (plain < 0)
-        plain = 0;
-    int128 sum = plain * at_least_0(p->input);
-    sum += (int128)cached * price_or(p->cached, at_least_0(p->input));
-    sum += (int128)cache_write * price_or(p->cache_write, at_least_0(p->input));
-    sum += (int128)at_least_0(u->output) * at_least_0(p->output);
+    int64_t parts = cached > INT64_MAX - cache_write ? INT64_MAX : cached + cache_write;
+    uint128 sum = product(at_least_0(u->input) - parts, p->input);
+    sum += product(cached, price_or(p->cached, p->input));
+    sum += product(cache_write, price_or(p->cache_write, p->input));
+    sum += product(u->output, p->output);
     return round_up(sum);
 }
 
@@ -50,9 +54,8 @@ int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t ou
 {
     if (!p->known || input_tokens < 0 || output_tokens < 0)
         return -1;
-    int64_t dearest = larger(at_least_0(p->input), larger(p->cached, p->cache_write));
-    return round_up((int128)input_tokens * dearest +
-                    (int128)output_tokens * at_least_0(p->output));
+    int64_t dearest = larger(p->input, larger(p->cached, p->cache_write));
+    return round_up(product(input_tokens, dearest) + product(output_tokens, p->output));
 }
 
 bool price_is_free(const struct price *p)
