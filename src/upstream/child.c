@@ -32,8 +32,7 @@ static void unlock(struct child_pool *p)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-/* --- the user's side
- * ----------------------------------------------------------------------------------- */
+/* --- the user's side -------------------------------------------------------------------------- */
 
 static void on_news(struct loop_task *t)
 {
@@ -94,8 +93,7 @@ void child_release(struct child_lease *l, bool failed)
     unlock(p);
 }
 
-/* --- the pool's side
- * ------------------------------------------------------------------------------------- */
+/* --- the pool's side -------------------------------------------------------------------------- */
 
 static void tell_user(struct child_lease *l, unsigned flags)
 {
@@ -142,6 +140,7 @@ static const struct config_provider *wanted(const struct child_pool *p, const st
     return now != NULL && child_spec_same(&c->spec, now) ? now : NULL;
 }
 
+/* Under the lock: child_release() must wait while the provider is read, which may go with it. */
 static struct child *find_or_add(struct child_pool *p, const struct config_provider *provider,
                                  struct err *e)
 {
@@ -153,16 +152,21 @@ static struct child *find_or_add(struct child_pool *p, const struct config_provi
         return NULL;
     /* A worker that has not adopted the new snapshot yet may ask for what the old one had. */
     c->retired = p->config != NULL && wanted(p, c) == NULL;
-    lock(p);
     list_push(&p->children, &c->node);
-    unlock(p);
     return c;
 }
 
 static void on_acquired(struct child_pool *p, struct child_lease *l)
 {
     struct err e = {0};
-    struct child *c = find_or_add(p, l->provider_, &e);
+    struct child *c = NULL;
+    lock(p);
+    bool released = (l->flags_ & LEASE_RELEASED) != 0; /* meanwhile: it is in the inbox again */
+    if (!released)
+        c = find_or_add(p, l->provider_, &e);
+    unlock(p);
+    if (released)
+        return;
     if (c == NULL) {
         child_lease_fail(l, &e, -1);
         return;
@@ -216,9 +220,7 @@ static void on_look(struct loop_task *t)
     }
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct child_pool *child_pool_new(struct loop *control, struct log *log, const char *runtime_dir,
                                   const char *key_dir, struct err *e)

@@ -59,7 +59,7 @@ struct child_lease {
     struct err err_;
     unsigned flags_;
 };
-/* provider is borrowed until on_ready or on_gone. */
+/* provider is borrowed until on_ready or child_release(). */
 void child_acquire(struct child_pool *p, const struct config_provider *provider,
                    struct child_lease *l);
 /* Ends a use in any state; on_gone follows (by a post). failed: the child did not answer as it

@@ -29,8 +29,7 @@ static bool no_memory(struct err *e)
     return err_set(e, ERR_NOMEM, "out of memory");
 }
 
-/* --- settings
- * --------------------------------------------------------------------------------------- */
+/* --- settings --------------------------------------------------------------------------------- */
 
 bool child_spec_copy(struct arena *a, const struct config_provider *p, struct child_spec *out,
                      struct err *e)
@@ -65,8 +64,7 @@ bool child_spec_same(const struct child_spec *s, const struct config_provider *p
     return true;
 }
 
-/* --- port and key
- * ------------------------------------------------------------------------------------- */
+/* --- port and key ----------------------------------------------------------------------------- */
 
 /* Free a moment ago: should somebody else take it first, the start fails and the next one has
  * another. */
@@ -145,8 +143,7 @@ void child_command_sweep(const char *key_dir)
     (void)closedir(dir);
 }
 
-/* --- arguments
- * ------------------------------------------------------------------------------------------ */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 struct placeholder {
     struct span name;
@@ -216,8 +213,7 @@ static bool fill_argv(struct child_command *c, struct arena *a, const struct chi
     return true;
 }
 
-/* --- the embedded runtime
- * --------------------------------------------------------------------------------- */
+/* --- the embedded runtime --------------------------------------------------------------------- */
 
 static bool runtime_path(struct arena *a, const char *dir, const char *name, struct span *out,
                          struct err *e)
@@ -271,8 +267,7 @@ static bool runtime_spec(struct arena *a, const struct child_spec *s, const char
     return true;
 }
 
-/* --- environment
- * -------------------------------------------------------------------------------------------- */
+/* --- environment ------------------------------------------------------------------------------ */
 
 static bool make_env(struct child_command *c, struct arena *a, struct err *e)
 {

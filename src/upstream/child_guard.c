@@ -40,8 +40,7 @@ static void report(int word, int value)
     (void)n; /* fusor may be gone */
 }
 
-/* --- all descendants
- * -------------------------------------------------------------------------------- */
+/* --- all descendants -------------------------------------------------------------------------- */
 
 /* From /proc/PID/stat: "pid (name) S ppid ...", where the name may hold anything. 0: no such
  * process. */
@@ -98,9 +97,13 @@ static void signal_if_ours(pid_t pid, pid_t self, int sig)
         close(fd);
 }
 
-static void signal_all(int sig)
+/* The command's group first: it needs no /proc, and its number is the command's as long as that has
+ * not been reaped. */
+static void signal_all(const struct guard *g, int sig)
 {
     pid_t self = getpid();
+    if (g->end.word == 0)
+        (void)kill(-g->command, sig);
     DIR *proc = opendir("/proc");
     if (proc == NULL)
         return;
@@ -113,8 +116,7 @@ static void signal_all(int sig)
     closedir(proc);
 }
 
-/* --- the command
- * ------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static _Noreturn void run_command(char **argv)
 {
@@ -149,8 +151,7 @@ static bool set_up(struct guard *g)
            prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
 }
 
-/* --- events
- * -------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void stop(struct guard *g)
 {
@@ -158,7 +159,7 @@ static void stop(struct guard *g)
         return;
     g->stopping = true;
     g->kill_at_us = clock_mono_us() + CHILD_GRACE_US;
-    signal_all(SIGTERM);
+    signal_all(g, SIGTERM);
 }
 
 /* False when no descendant is left. A command that ends well and leaves others has put itself into
@@ -211,7 +212,7 @@ static void watch(struct guard *g)
             stop(g);
         read_signals(g);
         if (g->stopping && clock_mono_us() >= g->kill_at_us)
-            signal_all(SIGKILL);
+            signal_all(g, SIGKILL);
     } while (reap(g));
 }
 

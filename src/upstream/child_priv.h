@@ -33,8 +33,7 @@ struct guard_report {
     int word, value;
 };
 
-/* --- one run of a command
- * ------------------------------------------------------------------------- */
+/* --- one run of a command --------------------------------------------------------------------- */
 
 struct child_process;
 
@@ -63,8 +62,7 @@ AUTO_DEFINE(child_process)
 /* The last lines of its output that fit, as one visible line; "" when it said nothing. */
 void child_process_tail(struct child_process *p, char *out, size_t cap);
 
-/* --- what is run
- * ---------------------------------------------------------------------------------- */
+/* --- what is run ------------------------------------------------------------------------------ */
 
 /* A provider's settings, copied: they outlive their snapshot. */
 struct child_spec {
@@ -96,8 +94,7 @@ void child_command_done(struct child_command *c);
 /* Removes key files of an earlier process that was killed. */
 void child_command_sweep(const char *key_dir);
 
-/* --- is it ready?
- * --------------------------------------------------------------------------------- */
+/* --- is it ready? ----------------------------------------------------------------------------- */
 
 enum child_answer {
     CHILD_ANSWERS,     /* ready */
@@ -130,8 +127,7 @@ bool child_probe_running(const struct child_probe *p);
 /* No answer comes any more. */
 void child_probe_stop(struct child_probe *p);
 
-/* --- a child
- * ---------------------------------------------------------------------------------------- */
+/* --- a child ---------------------------------------------------------------------------------- */
 
 /* One writer: run_to(). Beside each state what exists in it. */
 enum child_run {
@@ -162,7 +158,7 @@ struct child {
     bool failed;       /* ENDING: BACKOFF follows */
     unsigned misses;   /* READY and doubted: probes without a good answer */
     unsigned failures; /* in a row: the backoff's exponent */
-    int64_t probe_wait_us, started_us, ready_us;
+    int64_t started_us, ready_us;
     struct err last; /* why it is in BACKOFF */
     struct loop_timer timer, probe_timer;
     struct list waiting, held; /* child_lease.node_ */
@@ -180,8 +176,7 @@ void child_join(struct child *c, struct child_lease *l);
 /* Somebody got no proper answer. child_update() follows. */
 void child_doubt(struct child *c);
 
-/* --- the pool
- * ------------------------------------------------------------------------------------------ */
+/* --- the pool --------------------------------------------------------------------------------- */
 
 struct child_pool {
     struct loop *control;

@@ -40,8 +40,7 @@ static bool ask(struct child_probe *p, struct err *e)
     return p->call != NULL;
 }
 
-/* --- the answers, in order
- * ---------------------------------------------------------------------------- */
+/* --- the answers, in order -------------------------------------------------------------------- */
 
 static void on_head(void *owner, int status, const struct http_header *h, size_t n)
 {
@@ -114,8 +113,7 @@ static void on_next(struct loop_task *t)
         on_error(p, &e);
 }
 
-/* --- for child.c
- * --------------------------------------------------------------------------------------------- */
+/* --- for child.c ------------------------------------------------------------------------------ */
 
 void child_probe_init(struct child_probe *p, struct loop *l, struct http_client *http,
                       void (*on_answer)(struct child_probe *p, enum child_answer a))

@@ -45,8 +45,7 @@ struct child_process {
     char ring[RING_BYTES];
 };
 
-/* --- pipes
- * ---------------------------------------------------------------------------------------- */
+/* --- pipes ------------------------------------------------------------------------------------ */
 
 static void close_fd(int *fd)
 {
@@ -122,8 +121,7 @@ static bool no_block(int fd, struct err *e)
     return err_set(e, ERR_SYS, "cannot set up a pipe: %s", strerror(errno));
 }
 
-/* --- what it says
- * ------------------------------------------------------------------------------------ */
+/* --- what it says ----------------------------------------------------------------------------- */
 
 static void keep(struct child_process *p, const char *text, size_t n)
 {
@@ -190,8 +188,7 @@ void child_process_tail(struct child_process *p, char *out, size_t cap)
     text_visible_cstr(out, cap, span_make(line, n));
 }
 
-/* --- its end
- * --------------------------------------------------------------------------------------------- */
+/* --- its end ---------------------------------------------------------------------------------- */
 
 static void reap(struct child_process *p)
 {
@@ -276,8 +273,7 @@ void child_process_free(struct child_process *p)
     mem_free(p);
 }
 
-/* --- its start
- * ------------------------------------------------------------------------------------------- */
+/* --- its start -------------------------------------------------------------------------------- */
 
 /* posix_spawn() is safe beside threads: nothing of ours runs in the child before the guard's
  * main(). What we ignore (PIPE) and block would be inherited, hence the defaults. */

@@ -10,15 +10,15 @@
 /* A lease waits for the next start when it is this near, else it is told why there is none. */
 #define BACKOFF_WAIT_US INT64_C(1000000)
 /* Ready for that long: what comes next is no repetition of what was before. */
-#define STEADY_US      INT64_C(30000000)
-#define PROBE_FIRST_US INT64_C(20000)
-#define PROBE_MAX_US   INT64_C(500000)
+#define STEADY_US INT64_C(30000000)
+/* While it starts: a sixteenth of the time so far, within these. */
+#define PROBE_MIN_US INT64_C(20000)
+#define PROBE_MAX_US INT64_C(500000)
 /* Of a ready child in doubt: that many looks without a good answer, this far apart. */
 #define MAX_MISSES     3
 #define PROBE_DOUBT_US INT64_C(1000000)
 
-/* --- states
- * --------------------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -55,14 +55,6 @@ static int64_t now_us(const struct child *c)
     return loop_now_us(c->pool->control);
 }
 
-/* A timer that cannot be armed leaves the child as it is: the next lease or its end comes all the
- * same. */
-static void arm(struct loop_timer *t, int64_t after_us)
-{
-    if (!loop_timer_start(t, after_us))
-        loop_timer_stop(t);
-}
-
 static struct child_lease *first_of(struct list *leases)
 {
     return list_empty(leases) ? NULL : LIST_ENTRY(leases->next, struct child_lease, node_);
@@ -75,9 +67,7 @@ static void fail_waiting(struct child *c, const struct err *err, int64_t retry_a
         child_lease_fail(l, err, retry_after_us < 0 ? -1 : (retry_after_us + 999) / 1000);
 }
 
-/* --- its end
- * -----------------------------------------------------------------------------------------------
- */
+/* --- its end ---------------------------------------------------------------------------------- */
 
 /* What a run had goes. Leases that held it hold nothing any more; their calls find out by
  * themselves. */
@@ -104,9 +94,11 @@ static int64_t backoff_us(const struct child *c)
 static void back_off(struct child *c)
 {
     run_to(c, RUN_BACKOFF);
-    arm(&c->timer, backoff_us(c));
-    if (backoff_us(c) > BACKOFF_WAIT_US)
+    bool armed = loop_timer_start(&c->timer, backoff_us(c));
+    if (!armed || backoff_us(c) > BACKOFF_WAIT_US)
         fail_waiting(c, &c->last, backoff_us(c));
+    if (!armed)
+        run_to(c, RUN_OFF);
 }
 
 static void order_end(struct child *c, bool failed)
@@ -135,6 +127,20 @@ static void end_failed(struct child *c, const struct err *err)
 {
     went_down(c, err);
     order_end(c, true);
+}
+
+/* Without a timer nobody would look after it. */
+static void end_for_lack_of_memory(struct child *c)
+{
+    struct err e;
+    err_set(&e, ERR_NOMEM, "%.*s: out of memory", SPAN_ARG(c->spec.name));
+    end_failed(c, &e);
+}
+
+static void probe_in(struct child *c, int64_t after_us)
+{
+    if (!loop_timer_start(&c->probe_timer, after_us))
+        end_for_lack_of_memory(c);
 }
 
 /* How it ended, for a person. */
@@ -184,9 +190,7 @@ static void on_end(void *owner, const struct child_end *end)
 
 static const struct child_process_ops process_ops = {on_end};
 
-/* --- its start
- * ------------------------------------------------------------------------------------------------
- */
+/* --- its start -------------------------------------------------------------------------------- */
 
 static bool launch(struct child *c, struct err *e)
 {
@@ -211,9 +215,10 @@ static void start(struct child *c)
                   LOG_I("port", c->command.port));
         run_to(c, RUN_STARTING);
         c->started_us = now_us(c);
-        c->probe_wait_us = PROBE_FIRST_US;
-        arm(&c->timer, c->start_timeout_us);
-        arm(&c->probe_timer, c->probe_wait_us);
+        if (loop_timer_start(&c->timer, c->start_timeout_us))
+            probe_in(c, PROBE_MIN_US);
+        else
+            end_for_lack_of_memory(c);
         return;
     }
     err_prefix(&e, "%.*s", SPAN_ARG(c->spec.name));
@@ -239,8 +244,7 @@ static void on_start_timeout(struct child *c)
     end_failed(c, &e);
 }
 
-/* --- ready, and in doubt
- * ---------------------------------------------------------------------------------------- */
+/* --- ready, and in doubt ---------------------------------------------------------------------- */
 
 static void on_ready(struct child *c)
 {
@@ -266,9 +270,8 @@ static void on_probe_while_starting(struct child *c, enum child_answer a)
             SPAN_ARG(c->spec.name), c->probe.text);
         end_failed(c, &e);
     } else {
-        arm(&c->probe_timer, c->probe_wait_us);
-        c->probe_wait_us =
-            c->probe_wait_us * 3 / 2 < PROBE_MAX_US ? c->probe_wait_us * 3 / 2 : PROBE_MAX_US;
+        int64_t wait = (now_us(c) - c->started_us) / 16;
+        probe_in(c, wait < PROBE_MIN_US ? PROBE_MIN_US : wait < PROBE_MAX_US ? wait : PROBE_MAX_US);
     }
 }
 
@@ -278,7 +281,7 @@ static void on_probe_in_doubt(struct child *c, enum child_answer a)
 {
     struct err e = {0};
     if (a != CHILD_ANSWERS && a != CHILD_NOT_LISTENING && ++c->misses < MAX_MISSES) {
-        arm(&c->probe_timer, PROBE_DOUBT_US);
+        probe_in(c, PROBE_DOUBT_US);
     } else if (a == CHILD_ANSWERS || (a != CHILD_NOT_LISTENING && !list_empty(&c->held))) {
         c->doubted = false;
         c->misses = 0;
@@ -305,7 +308,8 @@ static void on_probe_timer(struct loop_timer *t)
     struct err e = {0};
     http_client_forget(c->pool->http); /* addresses of earlier runs */
     if (!child_probe_start(&c->probe, c->command.port, c->command.key, &e))
-        arm(&c->probe_timer, PROBE_MAX_US);
+        probe_in(c, PROBE_MAX_US);
+    child_update(c);
 }
 
 void child_doubt(struct child *c)
@@ -313,12 +317,10 @@ void child_doubt(struct child *c)
     if (c->run != RUN_READY || c->doubted)
         return;
     c->doubted = true;
-    arm(&c->probe_timer, 0);
+    probe_in(c, 0);
 }
 
-/* --- leases
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- leases ----------------------------------------------------------------------------------- */
 
 void child_join(struct child *c, struct child_lease *l)
 {
@@ -350,7 +352,7 @@ static void update_ready(struct child *c)
     else if (c->retired)
         order_end(c, false);
     else if (c->idle_stop_us > 0 && !loop_timer_armed(&c->timer))
-        arm(&c->timer, c->idle_stop_us);
+        (void)!loop_timer_start(&c->timer, c->idle_stop_us); /* the next lease's end tries again */
 }
 
 static void forget(struct child *c)
@@ -397,9 +399,7 @@ static void on_timer(struct loop_timer *t)
     child_update(c);
 }
 
-/* --- memory
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 struct child *child_new(struct child_pool *pool, const struct config_provider *p, struct err *e)
 {

@@ -19,8 +19,7 @@
 #include "config/config.h"
 #include "upstream/child.h"
 
-/* --- the server
- * --------------------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------- */
 
 struct fake {
     int port, listener;
@@ -53,7 +52,7 @@ static inline void fake_reply(int fd, int status, const char *body)
 
 static inline void fake_answer(struct fake *f, int fd, const char *request)
 {
-    char bearer[128], models[128];
+    char bearer[256], models[128];
     snprintf(bearer, sizeof bearer, "uthorization: Bearer %s\r\n", f->key ? f->key : "");
     snprintf(models, sizeof models, "{\"data\":[{\"id\":\"m\",\"meta\":{\"n_ctx\":%d}}]}",
              f->context);
@@ -182,9 +181,7 @@ static inline void child_rig_main(int argc, char **argv)
     (void)setenv("LANG", "C.UTF-8", 1);
 }
 
-/* --- a pool
- * -----------------------------------------------------------------------------------------------
- */
+/* --- a pool ----------------------------------------------------------------------------------- */
 
 struct rig {
     char dir[64], exe[PATH_MAX];
@@ -275,9 +272,7 @@ static inline enum child_state rig_state(struct rig *r)
     return child_state_of(r->pool, SPAN("lab"));
 }
 
-/* --- a lease
- * --------------------------------------------------------------------------------------------------
- */
+/* --- a lease ---------------------------------------------------------------------------------- */
 
 struct use {
     struct child_lease lease;
@@ -337,8 +332,7 @@ static inline void use_end(struct use *u, struct rig *r, bool failed)
     PUMP(r->l, u->gone > 0);
 }
 
-/* --- looking at processes
- * ---------------------------------------------------------------------------------------- */
+/* --- looking at processes --------------------------------------------------------------------- */
 
 /* Running or stopped, not a zombie. */
 static inline bool alive(pid_t pid)

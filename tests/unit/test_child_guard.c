@@ -2,8 +2,7 @@
  * it and they end; and what they start with. */
 #include "child_rig.h"
 
-/* --- a process that owns a pool, to be killed
- * ------------------------------------------------------- */
+/* --- a process that owns a pool, to be killed ------------------------------------------------- */
 
 /* EXE --owner FIELDS DIR: has a ready child, says so in DIR/up, goes on until it is killed. */
 static _Noreturn void owner_main(char **argv)
@@ -61,8 +60,8 @@ static void start_owner(struct owner *o, const struct family *f, const char *exe
     size_t n = 0;
     snprintf(o->dir, sizeof o->dir, "/tmp/fusor-owner-XXXXXX");
     assert_non_null(mkdtemp(o->dir));
-    snprintf(o->pids, sizeof o->pids, "%s/pids", o->dir);
-    snprintf(o->up, sizeof o->up, "%s/up", o->dir);
+    snprintf(o->pids, sizeof o->pids, "%.60s/pids", o->dir);
+    snprintf(o->up, sizeof o->up, "%.60s/up", o->dir);
     for (const char *c = f->fields; *c != '\0'; c++) {
         bool dir = c[0] == '$' && c[1] == '/';
         n += (size_t)snprintf(o->fields + n, sizeof o->fields - n, dir ? "%s" : "%.1s",
@@ -127,8 +126,7 @@ static void test_killed_owner_leaves_no_orphan(void **state)
     }
 }
 
-/* --- the pool's end
- * -------------------------------------------------------------------------------------- */
+/* --- the pool's end --------------------------------------------------------------------------- */
 
 static void test_free_ends_all(void **state)
 {
@@ -168,8 +166,7 @@ static void test_free_ends_the_stubborn(void **state)
     rig_close(&r);
 }
 
-/* --- somebody else's signals
- * ------------------------------------------------------------------------------ */
+/* --- somebody else's signals ------------------------------------------------------------------ */
 
 static const struct hit {
     const char *name;
@@ -203,8 +200,7 @@ static void test_hits(void **state)
     }
 }
 
-/* --- what they start with
- * ------------------------------------------------------------------------------------ */
+/* --- what they start with --------------------------------------------------------------------- */
 
 static void read_text(const char *path, char *out, size_t cap)
 {
