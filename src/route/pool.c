@@ -1,12 +1,14 @@
 /* route/pool.c - see route/pool.h. Entries are never removed, because every worker holds pointers to
- * them. Past LIMIT_MODEL_ENTRIES the models that no file lists share one entry per provider, so that a
- * client that makes names up cannot grow the pool. */
+ * them. Past LIMIT_MODEL_ENTRIES the models that no file lists share one entry per provider, and so do
+ * absurdly long names, so that a client that makes names up cannot grow the pool. */
 #include "route/pool.h"
 
 #include <pthread.h>
 
 #include "base/map.h"
 #include "base/mem.h"
+
+#define KEY_BYTES KIB(1)
 
 struct route_pool {
     pthread_mutex_t lock; /* guards entries */
@@ -120,15 +122,19 @@ static bool entry_key(struct buf *key, const struct config_model *m, struct span
 struct route_entry *route_pool_entry(struct route_pool *p, const struct config_model *m)
 {
     struct buf key;
-    buf_init(&key, KIB(8));
+    buf_init(&key, KEY_BYTES);
     struct route_entry *en = NULL;
     (void)pthread_mutex_lock(&p->lock);
-    if (entry_key(&key, m, m->id))
+    bool own = entry_key(&key, m, m->id);
+    if (own)
         en = map_get(p->entries, buf_span(&key));
     bool full = m->implied && map_count(p->entries) >= LIMIT_MODEL_ENTRIES;
-    if (!en && full && entry_key(&key, m, SPAN("*")))
-        en = map_get(p->entries, buf_span(&key));
-    if (!en)
+    if (!en && (full || !own)) {
+        own = entry_key(&key, m, SPAN("*"));
+        if (own)
+            en = map_get(p->entries, buf_span(&key));
+    }
+    if (!en && own)
         en = entry_new(p, buf_span(&key), m);
     (void)pthread_mutex_unlock(&p->lock);
     buf_done(&key);

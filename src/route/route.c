@@ -9,14 +9,11 @@ struct route {
     struct route_env env;
     struct map *entries; /* model name -> route_entry, so that the pool's lock is asked once */
     struct list free;    /* ended calls, kept for reuse */
-    size_t in_transit;   /* cancelled calls whose slot is on its way (CALL_LEFT) */
-    bool dying;          /* freed when none is in transit */
 };
 
 enum call_state {
     CALL_QUEUED,  /* waiter is in the queue, or its slot is on the way; inner is NULL */
     CALL_RUNNING, /* holds a slot; inner is alive */
-    CALL_LEFT,    /* cancelled while its slot was on the way */
 };
 
 struct route_source {
@@ -116,15 +113,6 @@ static bool begin(struct route_call *c, struct err *e)
 static void on_slot(struct slots_waiter *w)
 {
     struct route_call *c = CONTAINER_OF(w, struct route_call, waiter);
-    if (c->state == CALL_LEFT) {
-        struct route *r = c->route;
-        slots_give(c->entry->slots);
-        call_release(c);
-        r->in_transit--;
-        if (r->dying)
-            route_free(r);
-        return;
-    }
     loop_timer_stop(&c->timer);
     struct err e = {0};
     if (!begin(c, &e))
@@ -133,13 +121,8 @@ static void on_slot(struct slots_waiter *w)
 
 static void leave_queue(struct route_call *c)
 {
-    loop_timer_stop(&c->timer);
-    if (slots_leave(c->entry->slots, &c->waiter)) {
-        call_release(c);
-        return;
-    }
-    c->state = CALL_LEFT;
-    c->route->in_transit++;
+    slots_leave(c->entry->slots, &c->waiter);
+    call_release(c);
 }
 
 static void on_queue_timeout(struct loop_timer *t)
@@ -151,6 +134,7 @@ static void on_queue_timeout(struct loop_timer *t)
     (void)err_set(&e, ERR_TIMEOUT,
                   "the queue for %.*s did not move in time; raise max_concurrency or try again",
                   SPAN_ARG(model));
+    metric_add(c->entry->failed, 1);
     leave_queue(c);
     struct chat_event ev = {.kind = CHAT_EV_ERROR, .err = &e};
     client->on_event(client, &ev);
@@ -210,11 +194,24 @@ static struct route_call *call_new(struct route *r)
     return c;
 }
 
+/* How long the call may wait: the time that its model's calls have, but not beyond the caller's deadline.
+ * 0: without end. */
+static int64_t patience_us(const struct route_call *c)
+{
+    int64_t total = c->source->upstream.model->timeouts.total_us;
+    if (c->opts.deadline_us == 0)
+        return total;
+    int64_t left = c->opts.deadline_us - loop_now_us(c->route->env.loop);
+    if (left < 1)
+        left = 1;
+    return total > 0 && total < left ? total : left;
+}
+
 /* On failure the call has been released. */
 static bool enqueue(struct route_call *c, struct err *e)
 {
     struct route_entry *en = c->entry;
-    int64_t limit_us = c->source->upstream.model->timeouts.total_us;
+    int64_t limit_us = patience_us(c);
     switch (slots_take(en->slots, &c->waiter)) {
     case SLOTS_TAKEN:
         if (begin(c, e))
@@ -279,9 +276,6 @@ struct route *route_new(const struct route_env *env)
 void route_free(struct route *r)
 {
     if (!r)
-        return;
-    r->dying = true;
-    if (r->in_transit > 0)
         return;
     for (struct list *n = list_pop(&r->free); n; n = list_pop(&r->free))
         mem_free(LIST_ENTRY(n, struct route_call, node));

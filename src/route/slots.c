@@ -101,7 +101,8 @@ void slots_give(struct slots *s)
     grant(s);
 }
 
-bool slots_leave(struct slots *s, struct slots_waiter *w)
+/* Who takes a waiter out of the queue posts under the same lock: not queued means posted. */
+void slots_leave(struct slots *s, struct slots_waiter *w)
 {
     (void)pthread_mutex_lock(&s->lock);
     bool queued = !list_empty(&w->node_); /* a popped node points to itself */
@@ -110,7 +111,10 @@ bool slots_leave(struct slots *s, struct slots_waiter *w)
         atomic_fetch_sub(&s->waiting, 1);
     }
     (void)pthread_mutex_unlock(&s->lock);
-    return queued;
+    if (queued)
+        return;
+    loop_unpost(w->loop, &w->task_);
+    slots_give(s);
 }
 
 int64_t slots_running(const struct slots *s)

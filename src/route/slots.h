@@ -27,13 +27,13 @@ MUST_USE struct slots *slots_new(int64_t max, int64_t max_queue);
 void slots_free(struct slots *s);
 /* Any thread. Running calls above a new, lower limit are left alone. */
 void slots_limit(struct slots *s, int64_t max, int64_t max_queue);
-/* SLOTS_TAKEN: go. SLOTS_WAIT: w->on_slot will come (w must live until it came or slots_leave() was
- * true). SLOTS_FULL: max_queue others wait already. */
+/* SLOTS_TAKEN: go. SLOTS_WAIT: w->on_slot will come (w must live until it came or slots_leave()).
+ * SLOTS_FULL: max_queue others wait already. */
 MUST_USE enum slots_answer slots_take(struct slots *s, struct slots_waiter *w);
 void slots_give(struct slots *s);
-/* Leaves the queue: true when w is out and will not be called; false when its slot is on the way
- * (on_slot will come and must give it back). */
-MUST_USE bool slots_leave(struct slots *s, struct slots_waiter *w);
+/* From w's own thread, before on_slot has come: it will not come. A slot that was on its way already
+ * goes to the next. */
+void slots_leave(struct slots *s, struct slots_waiter *w);
 int64_t slots_running(const struct slots *s);
 int64_t slots_waiting(const struct slots *s);
 
