@@ -184,7 +184,8 @@ struct recording *recording_load(struct span path, struct err *e)
 
 /* --- finding -------------------------------------------------------------------------------------- */
 
-/* The question that ends last in the message; of two that end there, the longer. */
+/* The question that ends last in the message; of two that end there, the longer; of two that are the
+ * same, the later record, as in the maps. */
 static const struct record *contained(const struct recording *r, struct span message)
 {
     const struct record *best = NULL;
@@ -196,7 +197,7 @@ static const struct record *contained(const struct recording *r, struct span mes
         size_t end = at + rec->question.n;
         if (at == message.n || end < best_end)
             continue;
-        if (best != NULL && end == best_end && rec->question.n <= best->question.n)
+        if (best != NULL && end == best_end && rec->question.n < best->question.n)
             continue;
         best = rec;
         best_end = end;

@@ -15,6 +15,7 @@
 #undef log_event
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "chat/chat.h"
 
 /* --- a request of one user message ------------------------------------------------------------------ */
@@ -83,6 +84,7 @@ static inline void caller_event(struct chat_sink *s, const struct chat_event *ev
     assert_true(start || anytime || c->started);
     c->started = c->started || start;
     c->events++;
+    assert_true(text_is_utf8(ev->text)); /* no piece ends within a letter */
     chat_log_event(&c->log, ev, &c->last_kind);
     if (ev->kind == CHAT_EV_USAGE)
         c->usage = ev->usage;
