@@ -335,9 +335,12 @@ void call_on_head(struct http_call *call)
     struct http_header fields[LIMIT_HEAD_FIELDS];
     struct span coding = head_get(h, SPAN("content-encoding"));
     struct err e;
-    if (coding.n > 0 && !span_eq_nocase(coding, SPAN("identity")) && !call->no_body) {
+    /* Of an error the status counts, whatever its body is. */
+    bool good = h->status >= 200 && h->status < 300;
+    if (coding.n > 0 && !span_eq_nocase(coding, SPAN("identity")) && good && !call->no_body) {
         err_set(&e, ERR_UPSTREAM, "the answer is encoded as %.*s, which was not asked for",
                 SPAN_ARG(span_upto(coding, 40)));
+        err_with_code(&e, "upstream_encoded");
         call_fail(call, &e);
         return;
     }

@@ -263,6 +263,12 @@ void attempt_book(struct attempt *a)
 
 /* --- timers --------------------------------------------------------------------------------------- */
 
+static bool time_is_up(const struct attempt *a, struct err *e)
+{
+    return err_set(e, ERR_TIMEOUT, "%.*s: the time for this call ran out before it was sent",
+                   SPAN_ARG(a->provider->config->name));
+}
+
 static void on_timer(struct loop_timer *t)
 {
     struct attempt *a = CONTAINER_OF(t, struct attempt, timer);
@@ -272,16 +278,18 @@ static void on_timer(struct loop_timer *t)
         attempt_reply_late(a);
     } else {
         struct err e = {0};
-        err_set(&e, ERR_TIMEOUT, "%.*s: the time for this call ran out before it was sent",
-                SPAN_ARG(a->provider->config->name));
+        time_is_up(a, &e);
         attempt_fail(a, &e);
     }
 }
 
 /* --- the caller's side ------------------------------------------------------------------------------ */
 
+/* Did the upstream get the request, and did it not refuse it? */
 static bool was_sent(const struct attempt *a)
 {
+    if (attempt_turned_down(a))
+        return false;
     return a->started || a->state == ATTEMPT_STREAMING ||
            (a->http != NULL && http_call_times_of(a->http)->sent_us > 0);
 }
@@ -473,6 +481,8 @@ static bool prepare(struct attempt *a, const struct chat_request *r, struct err 
     if (a->provider == NULL)
         return err_set(e, ERR_STATE, "%.*s belongs to another configuration",
                        SPAN_ARG(a->model->name));
+    if (a->deadline_us > 0 && a->deadline_us <= loop_now_us(loop_of(a)))
+        return time_is_up(a, e);
     if (!set_local(a, e) || !write_body(a, r, e))
         return false;
     int64_t out_tokens = r->max_tokens >= 0 ? r->max_tokens : a->model->default_max_tokens;

@@ -83,6 +83,8 @@ void attempt_fail_code(struct attempt *a, const char *code, const char *fmt, ...
 
 /* attempt_http.c */
 extern const struct http_call_ops attempt_http_ops;
+/* The upstream has said no, and has done no work. */
+bool attempt_turned_down(const struct attempt *a);
 /* The patience with an error's body is over. */
 void attempt_reply_late(struct attempt *a);
 

@@ -15,6 +15,8 @@
 #define ERROR_BODY_US INT64_C(3000000)
 /* Bytes that may follow a complete answer before its connection is given up. */
 #define DRAIN_BYTES KIB(64)
+/* Bytes of a key that are looked for in messages; "sk-proj-" has as many. */
+#define KEY_HEAD_BYTES 8
 
 /* --- events --------------------------------------------------------------------------------------- */
 
@@ -23,23 +25,47 @@ static struct span provider_name(const struct attempt *a)
     return a->provider->config->name;
 }
 
-/* An error on the way of an answer, in the provider's name. What is too large here is the upstream's
- * fault, not the client's. */
+/* Some providers repeat the key they were sent. Its beginning is enough to know it by, since a message
+ * may have been cut in its middle; what stands behind goes with it. */
+static void hide_key(const struct attempt *a, struct err *e)
+{
+    struct secret *key = a->provider->config->key;
+    if (key == NULL)
+        return;
+    struct span head = span_upto(secret_reveal(key), KEY_HEAD_BYTES);
+    size_t at = span_index(span_of(e->msg), head);
+    if (e->msg[at] != '\0')
+        snprintf(e->msg + at, sizeof e->msg - at, "[...]");
+    at = span_index(span_of(e->param), head);
+    if (e->param[at] != '\0')
+        e->param[0] = '\0';
+}
+
+/* An error on the way of an answer, in the provider's name. */
 static void fail_named(struct attempt *a, const struct err *err)
 {
     struct err e = *err;
-    if (e.cls == ERR_LIMIT) {
-        err_set(&e, ERR_UPSTREAM, "the answer is too large: %s", err->msg);
-        err_with_code(&e, "upstream_too_large");
-        e.sent = err->sent;
-    }
+    hide_key(a, &e);
     err_prefix(&e, "%.*s", SPAN_ARG(provider_name(a)));
     attempt_fail(a, &e);
+}
+
+/* An answer over one of our limits is the upstream's fault, not the client's. What the upstream itself
+ * has said has its status, and stays. */
+static void blame_upstream(struct err *e)
+{
+    if (e->cls != ERR_LIMIT || e->upstream_status != 0)
+        return;
+    struct err why = *e;
+    err_set(e, ERR_UPSTREAM, "the answer is too large: %s", why.msg);
+    err_with_code(e, "upstream_too_large");
+    e->sent = why.sent;
 }
 
 static void fail_answer(struct attempt *a, const struct err *err)
 {
     struct err e = *err;
+    blame_upstream(&e);
     if (e.sent == SENT_NO)
         e.sent = SENT_MAYBE; /* readers do not know about connections */
     if (e.upstream_status == 0)
@@ -113,8 +139,9 @@ static bool on_reader_event(struct attempt *a, struct chat_event *ev)
     return false;
 }
 
-/* All events the reader has now. False: the answer is over. */
-static bool drain_reader(struct attempt *a)
+/* All events the reader has now. False: the answer is over. lost: what became of the connection, said
+ * instead of the reader's word that there was no end; NULL while it lives. */
+static bool drain_reader(struct attempt *a, const struct err *lost)
 {
     for (;;) {
         struct chat_event ev = {.usage.cost_nusd = -1};
@@ -127,7 +154,7 @@ static bool drain_reader(struct attempt *a)
                 return false;
             break;
         case DIALECT_FAIL:
-            fail_answer(a, &e);
+            fail_answer(a, lost != NULL && e.cls == ERR_CUT ? lost : &e);
             return false;
         }
     }
@@ -154,7 +181,7 @@ static bool feed_stream(struct attempt *a, struct span bytes, bool at_end)
                     fail_answer(a, &e);
                 return false;
             }
-            if (!drain_reader(a))
+            if (!drain_reader(a, NULL))
                 return false;
             break;
         }
@@ -200,12 +227,8 @@ static void begin_answer(struct attempt *a, enum media media)
 static void on_good_head(struct attempt *a, const struct http_header *h, size_t n)
 {
     struct span type = header(h, n, SPAN("content-type"));
-    struct span encoding = header(h, n, SPAN("content-encoding"));
     enum media media = media_of(type);
-    if (encoding.n > 0 && !span_eq_nocase(encoding, SPAN("identity")))
-        attempt_fail_code(a, "upstream_encoded", "the answer is encoded (%.*s), which we did not "
-                          "ask for", SPAN_ARG(span_upto(encoding, 40)));
-    else if (media == MEDIA_OTHER)
+    if (media == MEDIA_OTHER)
         attempt_fail_code(a, "upstream_not_json", "the answer is %.*s and not a chat completion; "
                           "does base_url end with the API's version, as in /v1?",
                           SPAN_ARG(type.n > 0 ? span_upto(type, 60) : SPAN("of no type")));
@@ -237,6 +260,11 @@ static enum err_sent sent_of(int status, bool has_body)
     if (status == 503 || status == 529)
         return has_body ? SENT_REFUSED : SENT_MAYBE;
     return status >= 500 || status == 408 || status < 300 ? SENT_MAYBE : SENT_REFUSED;
+}
+
+bool attempt_turned_down(const struct attempt *a)
+{
+    return a->refused && sent_of(a->status, a->reply.n > 0) == SENT_REFUSED;
 }
 
 static void fail_refused(struct attempt *a)
@@ -284,10 +312,10 @@ static void on_body(void *owner, struct span bytes)
 }
 
 /* FINISH comes now if the reader has seen one. */
-static void end_reader(struct attempt *a)
+static void end_reader(struct attempt *a, const struct err *lost)
 {
     a->dialect->reader_eof(a->reader);
-    if (drain_reader(a))
+    if (drain_reader(a, lost))
         fail_cut(a);
 }
 
@@ -295,7 +323,7 @@ static void end_reader(struct attempt *a)
 static void end_stream(struct attempt *a)
 {
     if (feed_stream(a, SPAN("\n\n"), true))
-        end_reader(a);
+        end_reader(a, NULL);
 }
 
 static void end_reply(struct attempt *a)
@@ -309,7 +337,7 @@ static void end_reply(struct attempt *a)
         fail_answer(a, &e);
         return;
     }
-    if (drain_reader(a))
+    if (drain_reader(a, NULL))
         attempt_fail_code(a, "upstream_incomplete", "the answer has no end");
 }
 
@@ -335,12 +363,14 @@ static void on_error(void *owner, const struct err *e)
     }
     /* A refusal whose body breaks off is still a refusal, and an answer that has said how it finished
      * is whole, whatever happened to the connection then. */
+    struct err why = *e;
+    blame_upstream(&why);
     if (a->state == ATTEMPT_COLLECTING && a->refused)
         fail_refused(a);
-    else if (a->state == ATTEMPT_STREAMING && e->cls == ERR_CUT)
-        end_reader(a);
+    else if (a->state == ATTEMPT_STREAMING && (e->cls == ERR_CUT || e->cls == ERR_TIMEOUT))
+        end_reader(a, &why);
     else
-        fail_named(a, e);
+        fail_named(a, &why);
 }
 
 const struct http_call_ops attempt_http_ops = {on_head, on_body, on_end, on_error};

@@ -246,8 +246,8 @@ static void test_row_as_settled(void **state)
         "model = 'big' AND time_ms = 1700000000123 AND input = 10 AND cached = 4 AND"
         " cache_write = 1 AND output = 5 AND reasoning = 2 AND cost_nusd = 15 AND estimated AND"
         " uncertain AND outcome = 'timeout' AND ttft_us = 20 AND total_us = 30",
-        "model = 'small' AND input = 0 AND cost_nusd IS NULL AND NOT estimated AND NOT uncertain"
-        " AND outcome = 'cancelled' AND ttft_us IS NULL AND total_us = 7",
+        ("model = 'small' AND input = 0 AND cost_nusd IS NULL AND NOT estimated AND NOT uncertain"
+        " AND outcome = 'cancelled' AND ttft_us IS NULL AND total_us = 7"),
     };
     for (size_t i = 0; i < COUNT_OF(one); i++) {
         char sql[600];
