@@ -165,14 +165,39 @@ struct app *app_open(const struct app_options *o, struct err *e)
     return TAKE(a);
 }
 
+static void tell_waiters(struct app *a, const struct err *err)
+{
+    struct list *n;
+    while ((n = list_pop(&a->reload_waiters))) {
+        struct reload_wait *w = LIST_ENTRY(n, struct reload_wait, node);
+        w->failed = err != NULL;
+        if (err)
+            w->err = *err;
+        loop_post(w->loop, &w->back);
+    }
+}
+
+/* Who still waits for a reload is told by a post to its worker's loop, as always. */
+static void end_reloads(struct app *a)
+{
+    struct err e = {0};
+    (void)err_set(&e, ERR_UNAVAILABLE, "the server is shutting down");
+    (void)loop_step(a->control); /* requests on their way */
+    tell_waiters(a, &e);
+}
+
 void app_free(struct app *a)
 {
     if (!a)
         return;
     for (size_t i = 0; i < a->n_workers; i++)
-        worker_done(&a->workers[i]);
+        worker_stop(&a->workers[i]);
+    if (a->state == APP_ENDED)
+        end_reloads(a);
     child_pool_free(a->children);
     store_close(a->store);
+    for (size_t i = 0; i < a->n_workers; i++)
+        worker_done(&a->workers[i]);
     loop_free(a->control);
     snapshot_free(a->snapshot);
     route_pool_free(a->routes);
@@ -206,18 +231,6 @@ const struct config *app_config(const struct app *a)
 }
 
 /* --- reload ------------------------------------------------------------------------------------------ */
-
-static void tell_waiters(struct app *a, const struct err *err)
-{
-    struct list *n;
-    while ((n = list_pop(&a->reload_waiters))) {
-        struct reload_wait *w = LIST_ENTRY(n, struct reload_wait, node);
-        w->failed = err != NULL;
-        if (err)
-            w->err = *err;
-        loop_post(w->loop, &w->back);
-    }
-}
 
 static void on_reloaded(struct loop_task *t)
 {
@@ -254,6 +267,8 @@ static bool same_place(const struct app *a, struct config *now, struct err *e)
 
 bool app_reload(struct app *a, struct err *e)
 {
+    if (a->state == APP_ENDED)
+        return err_set(e, ERR_UNAVAILABLE, "the server is shutting down");
     if (a->reload_acks_left > 0) {
         a->reload_again = true;
         return true;

@@ -61,11 +61,14 @@ struct worker {
     bool running;
     /* posts from the control loop; `next` is theirs while `busy` */
     struct loop_task on_reload, on_drain, on_cut, on_stop;
-    struct loop_task reloaded, drained; /* posts back */
+    struct loop_task reloaded, deaf, drained; /* posts back; deaf: accepts no more */
     struct snapshot *next;
 };
 /* loop NULL: makes its own. */
 MUST_USE bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err *e);
+/* Ends its thread and all that uses the process's parts; then, when those have ended too and posted their
+ * last, its loop. */
+void worker_stop(struct worker *w);
 void worker_done(struct worker *w);
 /* Makes a lane of the snapshot the current one. */
 MUST_USE bool worker_adopt(struct worker *w, struct snapshot *s, struct err *e);
@@ -102,7 +105,7 @@ struct app {
     bool reload_again;
     struct list reload_waiters;
     /* drain */
-    size_t drain_left;
+    size_t drain_left, deaf_left;
     struct loop_timer drain_timer;
     bool cut; /* the time is up: what still ran has been told */
     int listen_fd, socket_fd, log_fd; /* log_fd: of the file we opened, else -1 */

@@ -100,13 +100,26 @@ static bool host_allowed(const struct config *c, struct span host)
     return false;
 }
 
+static bool host_answered(const struct config *c, struct http_exchange *x)
+{
+    struct span host = http_header_of(x, "host");
+    return http_is_local(x) || !host.p || host_allowed(c, host);
+}
+
+static bool origin_listed(const struct config *c, struct span origin)
+{
+    for (size_t i = 0; origin.p && i < c->n_cors_origins; i++)
+        if (span_eq(origin, c->cors_origins[i]))
+            return true;
+    return false;
+}
+
 /* A page of another origin may not talk to a gateway on this machine (CSRF, DNS rebinding). */
 static bool origin_allowed(const struct config *c, struct http_exchange *x)
 {
     struct span origin = http_header_of(x, "origin");
-    for (size_t i = 0; origin.p && i < c->n_cors_origins; i++)
-        if (span_eq(origin, c->cors_origins[i]))
-            return true;
+    if (origin_listed(c, origin))
+        return true;
     if (span_eq(http_header_of(x, "sec-fetch-site"), SPAN("cross-site")))
         return false;
     if (!origin.p)
@@ -153,7 +166,7 @@ static bool check_edge(const struct api_route *r, const struct config *c, struct
                        struct err *e)
 {
     struct span host = http_header_of(x, "host");
-    if (!http_is_local(x) && host.p && !host_allowed(c, host)) {
+    if (!host_answered(c, x)) {
         struct span shown = span_upto(host, 120);
         return err_set(e, ERR_FORBIDDEN,
                        "the host name \"%.*s\" is not answered here; add it to `hosts`",
@@ -217,12 +230,42 @@ static void out_of_memory(struct http_exchange *x)
                                      "\"server_error\",\"param\":null,\"code\":\"no_memory\"}}"));
 }
 
+/* A browser asks so before a page of a listed origin may send JSON or a key (Fetch, "CORS-preflight
+ * fetch"); what may really be done is checked when it is done. */
+static bool is_preflight(const struct config *c, struct http_exchange *x)
+{
+    return http_method_of(x) == HTTP_METHOD_OPTIONS &&
+           http_header_of(x, "access-control-request-method").p && host_answered(c, x) &&
+           origin_listed(c, http_header_of(x, "origin"));
+}
+
+static void answer_preflight(struct worker *w, struct http_exchange *x)
+{
+    struct http_header h[API_MAX_HEADERS];
+    struct api_request *rq = request_new(w, x);
+    if (!rq) {
+        out_of_memory(x);
+        return;
+    }
+    size_t n = api_headers(rq, "text/plain", NULL, h);
+    h[n++] = (struct http_header){SPAN("access-control-allow-methods"), SPAN("GET, POST")};
+    h[n++] = (struct http_header){SPAN("access-control-allow-headers"),
+                                  SPAN("content-type, authorization, x-api-key, x-request-id")};
+    h[n++] = (struct http_header){SPAN("access-control-max-age"), SPAN("600")};
+    api_request_end(rq, 200, "ok");
+    http_reply(x, 200, h, n, SPAN(""));
+}
+
 static size_t on_head(void *app, struct http_exchange *x)
 {
     struct worker *w = app;
     const struct api_route *r = NULL;
     struct span rest;
     struct err e = {0};
+    if (is_preflight(w->lane->snapshot->config, x)) {
+        answer_preflight(w, x);
+        return 0;
+    }
     if (find_route(x, &r, &rest, &e) && check_edge(r, w->lane->snapshot->config, x, &e))
         return r->body_cap;
     struct api_request *rq = request_new(w, x);
@@ -290,7 +333,7 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
     if (err && no_retry(err))
         out[n++] = (struct http_header){SPAN("x-should-retry"), SPAN("false")};
     struct span origin = http_header_of(rq->x, "origin");
-    if (origin.p && rq->lane->snapshot->config->n_cors_origins > 0) {
+    if (origin_listed(rq->lane->snapshot->config, origin)) {
         out[n++] = (struct http_header){SPAN("access-control-allow-origin"), origin};
         out[n++] = (struct http_header){SPAN("vary"), SPAN("origin")};
     }

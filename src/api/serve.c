@@ -77,6 +77,19 @@ static void on_drain_timeout(struct loop_timer *t)
     cut(CONTAINER_OF(t, struct app, drain_timer));
 }
 
+/* When no worker accepts any more nobody new may come: who connects then would wait for nothing. */
+static void on_deaf(struct loop_task *t)
+{
+    struct app *a = CONTAINER_OF(t, struct worker, deaf)->app;
+    if (--a->deaf_left > 0)
+        return;
+    (void)close(a->listen_fd);
+    (void)close(a->socket_fd);
+    a->listen_fd = a->socket_fd = -1;
+    (void)unlink(a->socket_path);
+    a->socket_path[0] = '\0';
+}
+
 void app_drain(struct app *a)
 {
     a->state = APP_DRAINING;
@@ -86,8 +99,9 @@ void app_drain(struct app *a)
     loop_timer_init(&a->drain_timer, a->control, on_drain_timeout);
     if (!loop_timer_start(&a->drain_timer, a->snapshot->config->drain_us))
         loop_stop(a->control);
-    a->drain_left = a->n_workers;
+    a->drain_left = a->deaf_left = a->n_workers;
     for (size_t i = 0; i < a->n_workers; i++) {
+        loop_task_init(&a->workers[i].deaf, on_deaf);
         loop_task_init(&a->workers[i].drained, on_drained);
         loop_post(a->workers[i].loop, &a->workers[i].on_drain);
     }

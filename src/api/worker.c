@@ -1,5 +1,5 @@
 /* api/worker.c - one worker: its loop, its HTTP server and client, and the lane of the snapshot in
- * force. Its own thread, but for worker_init() and worker_done(). */
+ * force. Its own thread, but for worker_init(), worker_stop() and worker_done(). */
 #include "api/app_priv.h"
 
 #include "base/mem.h"
@@ -179,6 +179,7 @@ static void on_drain(struct loop_task *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, on_drain);
     http_server_drain(w->server, on_idle, w);
+    loop_post(w->app->control, &w->deaf);
 }
 
 static void on_cut(struct loop_task *t)
@@ -242,7 +243,7 @@ bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err 
     return true;
 }
 
-void worker_done(struct worker *w)
+void worker_stop(struct worker *w)
 {
     if (w->running) {
         loop_post(w->loop, &w->on_stop);
@@ -254,6 +255,12 @@ void worker_done(struct worker *w)
     http_client_free(w->http);
     gate_free(w->gate);
     snapshot_free(w->next);
+}
+
+void worker_done(struct worker *w)
+{
+    if (w->loop)
+        (void)loop_step(w->loop); /* replies that nobody waits for: their memory is all that is left */
     if (w->own_loop)
         loop_free(w->loop);
     buf_done(&w->out);

@@ -1,0 +1,495 @@
+/* test_api.c - the whole program: opened and freed in place, served on a thread; who is let in at the
+ * edge, clients that leave, reloads that fail, and how it ends. What answers look like to clients is tested
+ * from outside (tests/e2e). */
+#include "api_rig.h"
+
+/* --- in place -------------------------------------------------------------------------------------------- */
+
+static void test_open_and_free(void **state)
+{
+    struct place *p = *state;
+    struct err e = {0};
+    struct app_target t;
+    AUTO(arena) arena = arena_new(0);
+    struct app *a = open_app(p, false);
+    assert_true(worker_resolve(app_worker(a), arena, SPAN("m1"), &t, &e));
+    assert_null(t.recipe);
+    assert_true(worker_resolve(app_worker(a), arena, SPAN("council"), &t, &e));
+    assert_non_null(t.recipe);
+    assert_false(worker_resolve(app_worker(a), arena, SPAN("counsil"), &t, &e));
+    assert_non_null(strstr(e.msg, "council"));
+    /* The state directory is ours alone. */
+    assert_null(app_open(&(struct app_options){p->file, false, -1}, &e));
+    assert_int_equal(e.cls, ERR_CONFLICT);
+    app_free(a);
+    app_free(open_app(p, false));
+    app_free(open_app(p, true)); /* never served */
+    app_free(NULL);
+}
+
+static void test_open_fails(void **state)
+{
+    static const struct {
+        const char *more, *models, *says;
+    } cases[] = {
+        {"colour: red\n", "", "colour"},
+        {"", "  m1: {provider: none}\n", "m1"},
+        {"tls: {cert: /nowhere, key: /nowhere}\n", "", "/nowhere"},
+        {"", "", "tape.jsonl"},
+    };
+    struct place *p = *state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct err e = {0};
+        write_config(p, cases[i].more, cases[i].models);
+        if (i + 1 == COUNT_OF(cases))
+            write_text(p->tape, "nonsense\n");
+        assert_null(app_open(&(struct app_options){p->file, true, -1}, &e));
+        assert_int_equal(e.cls, ERR_CONFIG);
+        if (strstr(e.msg, cases[i].says) == NULL)
+            fail_msg("%s: %s", cases[i].says, e.msg);
+    }
+    struct err e = {0};
+    assert_null(app_open(&(struct app_options){"/nowhere/fusor.yaml", true, -1}, &e));
+    assert_int_equal(e.cls, ERR_CONFIG);
+}
+
+struct caller {
+    struct chat_sink sink;
+    struct chat_call *call;
+    bool over;
+};
+
+static void on_event(struct chat_sink *s, const struct chat_event *ev)
+{
+    struct caller *c = CONTAINER_OF(s, struct caller, sink);
+    c->over = ev->kind == CHAT_EV_FINISH || ev->kind == CHAT_EV_ERROR;
+}
+
+/* Calls are cancelled after any number of turns, and what their cancelling leaves behind is freed with the
+ * rest at once. */
+static void test_free_after_cancel(void **state)
+{
+    struct place *p = *state;
+    static const char *const names[] = {"m1", "council", "lab", "lab", "lab"};
+    struct chat_part part = {.kind = CHAT_PART_TEXT, .text = SPAN("What?")};
+    struct chat_message m = {.role = CHAT_USER, .parts = &part, .n_parts = 1};
+    struct chat_request r = {.dialect = SPAN("openai_chat"), .messages = &m, .n_messages = 1,
+                             .parallel_tool_calls = -1, .format_strict = -1, .max_tokens = -1,
+                             .n = 1, .logprobs = -1, .top_logprobs = -1};
+    for (int turns = 0; turns < 6; turns++) {
+        struct app *a = open_app(p, false);
+        AUTO(arena) arena = arena_new(0);
+        struct caller callers[COUNT_OF(names)] = {0};
+        for (size_t i = 0; i < COUNT_OF(names); i++) {
+            struct err e = {0};
+            struct app_target t;
+            struct chat_start_opts o = {.role = "call"};
+            callers[i].sink.on_event = on_event;
+            assert_true(worker_resolve(app_worker(a), arena, span_of(names[i]), &t, &e));
+            callers[i].call = chat_start(t.source, &r, &o, &callers[i].sink, &e);
+            if (callers[i].call == NULL)
+                fail_msg("%s", e.msg);
+        }
+        for (int i = 0; i < turns; i++)
+            (void)loop_step(app_loop(a));
+        for (size_t i = 0; i < COUNT_OF(names); i++)
+            if (!callers[i].over)
+                chat_cancel(callers[i].call, NULL);
+        app_free(a);
+    }
+}
+
+/* --- the edge --------------------------------------------------------------------------------------------- */
+
+static void test_edge(void **state)
+{
+#define ORIGIN(o) "origin: " o "\r\n"
+    static const struct {
+        const char *method, *path, *fields, *body;
+        int status;
+        const char *has;
+        bool local;
+    } cases[] = {
+        {"GET", "/healthz", "", NULL, 200, "\"ok\"", false},
+        {"HEAD", "/healthz", "", NULL, 200, "content-length: ", false},
+        {"GET", "/readyz", "", NULL, 200, "ready", false},
+        {"GET", "/v1/models", "", NULL, 200, "\"council\"", false},
+        {"GET", "/v1/models/m1", "", NULL, 200, "\"m1\"", false},
+        {"GET", "/v1/models/lab%2Fother", "", NULL, 200, "\"lab/other\"", false},
+        {"GET", "/v1/models/m9", "", NULL, 404, "model_not_found", false},
+        {"GET", "/metrics", "", NULL, 200, "fusor_requests_total", false},
+        {"GET", "/nothing", "", NULL, 404, "unknown_route", false},
+        {"GET", "/v1/chat/completions", "", NULL, 405, "use POST", false},
+        {"POST", "/healthz", JSON, "{}", 405, "use GET", false},
+        {"POST", "/v1/chat/completions", "", "{}", 415, "application/json", false},
+        {"POST", "/v1/chat/completions", "content-type: text/plain\r\n", "{}", 415, "", false},
+        {"POST", "/v1/chat/completions", JSON, "{", 400, "\"error\"", false},
+        {"POST", "/v1/chat/completions", "content-type: Application/JSON; charset=utf-8\r\n", "{}",
+         400, "\"error\"", false},
+        /* host names */
+        {"GET", "/healthz", "host: evil.example\r\n", NULL, 403, "evil.example", false},
+        {"GET", "/healthz", "host: evil.example:80\r\n", NULL, 403, "hosts", false},
+        {"GET", "/healthz", "host: localhost:1234\r\n", NULL, 200, "", false},
+        {"GET", "/healthz", "host: LOCALHOST\r\n", NULL, 200, "", false},
+        {"GET", "/healthz", "host: [::1]:8420\r\n", NULL, 200, "", false},
+        {"GET", "/healthz", "host: good.example:99\r\n", NULL, 200, "", false},
+        {"GET", "/healthz", "host: localhost.evil.example\r\n", NULL, 403, "", false},
+        {"GET", "/healthz", "host: evil.example\r\n", NULL, 200, "", true},
+        /* pages of other origins */
+        {"GET", "/healthz", ORIGIN("http://evil.example"), NULL, 403, "cors_origins", false},
+        {"GET", "/healthz", ORIGIN("null"), NULL, 403, "", false},
+        {"GET", "/healthz", ORIGIN("http://127.0.0.1"), NULL, 200, "", false},
+        {"GET", "/healthz", ORIGIN("http://127.0.0.1:9"), NULL, 403, "", false},
+        {"GET", "/healthz", "sec-fetch-site: cross-site\r\n", NULL, 403, "", false},
+        {"GET", "/healthz", "sec-fetch-site: same-origin\r\n", NULL, 200, "", false},
+        {"GET", "/healthz", ORIGIN("https://app.example") "sec-fetch-site: cross-site\r\n", NULL,
+         200, "access-control-allow-origin: https://app.example\r\n", false},
+        {"GET", "/healthz", ORIGIN("https://app.example.evil"), NULL, 403, "", false},
+        /* what only the socket answers */
+        {"GET", "/admin/state", "", NULL, 403, "Unix socket", false},
+        {"GET", "/admin/config", "", NULL, 403, "Unix socket", false},
+        {"POST", "/admin/reload", JSON, "{}", 403, "Unix socket", false},
+        {"GET", "/admin/state", "", NULL, 200, "\"ledger_ok\":true", true},
+        {"GET", "/admin/config", "", NULL, 200, "council", true},
+    };
+    struct place *p = *state;
+    write_config(p, "hosts: [good.example]\ncors_origins: [\"https://app.example\"]\n", "");
+    serve(p);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int status = talk(p, cases[i].local ? 0 : p->port, cases[i].method, cases[i].path,
+                          cases[i].fields, cases[i].body);
+        if (status != cases[i].status || !has(&p->reply, cases[i].has) ||
+            !has(&p->reply, "x-request-id: "))
+            fail_msg("%s %s %s: %.*s", cases[i].method, cases[i].path, cases[i].fields,
+                     SPAN_ARG(buf_span(&p->reply)));
+        if (status == 403)
+            assert_false(has(&p->reply, "access-control"));
+    }
+}
+
+/* What a browser asks before a listed page may send JSON. */
+static void test_preflight(void **state)
+{
+#define WANTS "access-control-request-method: POST\r\n"
+    static const struct {
+        const char *fields;
+        bool allowed;
+    } cases[] = {
+        {ORIGIN("https://app.example") WANTS, true},
+        {ORIGIN("https://app.example") WANTS "sec-fetch-site: cross-site\r\n", true},
+        {ORIGIN("https://evil.example") WANTS, false},
+        {ORIGIN("http://127.0.0.1") WANTS, false}, /* its own pages do not ask */
+        {ORIGIN("https://app.example"), false},
+        {ORIGIN("https://app.example") WANTS "host: evil.example\r\n", false},
+        {WANTS, false},
+        {"", false},
+    };
+    struct place *p = *state;
+    write_config(p, "cors_origins: [\"https://app.example\"]\n", "");
+    serve(p);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int status = talk(p, p->port, "OPTIONS", "/v1/chat/completions", cases[i].fields, NULL);
+        if (cases[i].allowed != (status == 200) ||
+            (cases[i].allowed && (!has(&p->reply, "access-control-allow-headers: content-type, ") ||
+                                  !has(&p->reply, "access-control-allow-methods: GET, POST\r\n") ||
+                                  !has(&p->reply, "-origin: https://app.example\r\n"))))
+            fail_msg("%s: %.*s", cases[i].fields, SPAN_ARG(buf_span(&p->reply)));
+    }
+}
+
+static void test_key(void **state)
+{
+#define BEARER(k) "authorization: Bearer " k "\r\n"
+    static const struct {
+        const char *path, *fields;
+        int status;
+        bool local;
+    } cases[] = {
+        {"/v1/models", "", 401, false},
+        {"/v1/models", BEARER(CLIENT_KEY), 200, false},
+        {"/v1/models", "authorization: bearer  " CLIENT_KEY " \r\n", 200, false},
+        {"/v1/models", "x-api-key: " CLIENT_KEY "\r\n", 200, false},
+        {"/v1/models", BEARER("x" CLIENT_KEY), 401, false},
+        {"/v1/models", BEARER(CLIENT_KEY "x"), 401, false},
+        {"/v1/models", BEARER("key-of-clients-012345678"), 401, false},
+        {"/v1/models", BEARER("x") "x-api-key: " CLIENT_KEY "\r\n", 401, false},
+        {"/v1/models", "authorization: Basic " CLIENT_KEY "\r\n", 401, false},
+        {"/metrics", "", 401, false},
+        {"/healthz", "", 200, false},
+        {"/v1/models", "", 200, true},
+    };
+    struct place *p = *state;
+    setenv("FUSOR_TEST_KEY", CLIENT_KEY, 1);
+    write_config(p, "key: env:FUSOR_TEST_KEY\n", "");
+    serve(p);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int status = talk(p, cases[i].local ? 0 : p->port, "GET", cases[i].path, cases[i].fields,
+                          NULL);
+        if (status != cases[i].status || has(&p->reply, CLIENT_KEY))
+            fail_msg("%s %s: %.*s", cases[i].path, cases[i].fields,
+                     SPAN_ARG(buf_span(&p->reply)));
+    }
+}
+
+/* --- answers ----------------------------------------------------------------------------------------------- */
+
+static void test_answers(void **state)
+{
+    struct place *p = *state;
+    assert_int_equal(ask(p, "m1", "What?", false), 200);
+    assert_true(has(&p->reply, "\"content\":\"This.\""));
+    assert_int_equal(ask(p, "m1", "What?", true), 200);
+    assert_true(has(&p->reply, "data: [DONE]\n\n"));
+    assert_int_equal(ask(p, "council", "What?", false), 200);
+    assert_true(has(&p->reply, "\"mode\":\"vote\""));
+    /* An error before content is a status, streamed or not. */
+    assert_int_equal(ask(p, "m1", "Never asked?", true), 404);
+    assert_true(has(&p->reply, "recording_not_found"));
+    assert_int_equal(ask(p, "m3", "What?", false), 404);
+    assert_int_equal(ask(p, "auto", "What?", false), 400);
+}
+
+static void send_text(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* A provider's no is handed on, with what the client's SDK needs to know. */
+static void test_refusals(void **state)
+{
+    static const struct {
+        const char *head;
+        int status;
+        const char *has, *not;
+    } cases[] = {
+        {"429 Later\r\nretry-after: 7", 429, "retry-after: 7\r\n", "x-should-retry"},
+        {"503 Full\r\nretry-after-ms: 1500", 503, "retry-after: 2\r\n", "x-should-retry"},
+        {"500 Oops", 502, "x-should-retry: false\r\n", "retry-after"},
+        {"500 Oops\r\nretry-after: 1", 502, "retry-after: 1\r\n", "x-should-retry"},
+        {"401 Who", 502, "upstream_auth", "x-should-retry"},
+    };
+    struct place *p = *state;
+    for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+        size_t k = i / 2;
+        int fd = ask_and_hold(p, "lab", i % 2), up = upstream_accept(p);
+        dprintf(up, "HTTP/1.1 %s\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+                cases[k].head);
+        listen_to(p, fd, "}}");
+        if (status_of(p) != cases[k].status || !has(&p->reply, cases[k].has) ||
+            has(&p->reply, cases[k].not))
+            fail_msg("%s: %.*s", cases[k].head, SPAN_ARG(buf_span(&p->reply)));
+        close(up);
+        close(fd);
+    }
+}
+
+/* --- clients that leave ---------------------------------------------------------------------------------- */
+
+static void expect_closed(int up)
+{
+    char tmp[64];
+    struct pollfd pf = {.fd = up, .events = POLLIN};
+    assert_int_equal(poll(&pf, 1, 20000), 1);
+    assert_true(read(up, tmp, sizeof tmp) <= 0);
+    close(up);
+}
+
+/* Before the head, after it and in the middle of the stream; by FIN and by RST: the provider's connection
+ * is closed too. */
+static void test_client_leaves(void **state)
+{
+    static const char *const sent[] = {
+        "",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: wait\n\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        "data: {\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n",
+    };
+    struct place *p = *state;
+    for (int i = 0; i < 12; i++) {
+        bool stream = i % 2, reset = i / 2 % 2;
+        int fd = ask_and_hold(p, "lab", stream), up = upstream_accept(p);
+        send_text(up, sent[i / 4]);
+        if (stream && i / 4 == 2)
+            listen_to(p, fd, "Hel");
+        else
+            usleep(5000);
+        if (reset)
+            raw_reset(fd);
+        else
+            close(fd);
+        expect_closed(up);
+    }
+    assert_int_equal(talk(p, p->port, "GET", "/metrics", "", NULL), 200);
+    assert_true(has(&p->reply, "fusor_requests_total{outcome=\"client_left\"} 12\n"));
+    assert_true(has(&p->reply, "model=\"lab/lab\",outcome=\"cancelled\"} 12\n"));
+}
+
+/* Two run, one waits, the next is told to come again; a place in the queue is free when its client leaves. */
+static void test_queue(void **state)
+{
+    struct place *p = *state;
+    int a = ask_and_hold(p, "lab", true), up_a = upstream_accept(p);
+    int b = ask_and_hold(p, "lab", true), up_b = upstream_accept(p);
+    int c = ask_and_hold(p, "lab", true);
+    usleep(30000);
+    assert_int_equal(ask(p, "lab", "What?", true), 429);
+    assert_true(has(&p->reply, "queue_full") && has(&p->reply, "retry-after: 1\r\n"));
+    close(c);
+    usleep(30000);
+    int d = ask_and_hold(p, "lab", true);
+    usleep(30000);
+    close(a);
+    expect_closed(up_a);
+    int up_d = upstream_accept(p);
+    close(b);
+    close(d);
+    expect_closed(up_b);
+    expect_closed(up_d);
+}
+
+/* --- reload ------------------------------------------------------------------------------------------------ */
+
+static int reload(struct place *p)
+{
+    return talk(p, 0, "POST", "/admin/reload", JSON, "{}");
+}
+
+static void test_reload(void **state)
+{
+    static const struct {
+        const char *more, *says;
+    } bad[] = {
+        {"colour: red\n", "colour"},
+        {"tls: {cert: /nowhere, key: /nowhere}\n", "/nowhere"},
+        {"  nonsense", "fusor.yaml:"},
+    };
+    struct place *p = *state;
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        write_config(p, bad[i].more, "  m4: {provider: tape}\n");
+        assert_int_equal(reload(p), 500);
+        if (!has(&p->reply, bad[i].says))
+            fail_msg("%.*s", SPAN_ARG(buf_span(&p->reply)));
+        kill(getpid(), SIGHUP); /* the same, said on stderr only */
+        assert_int_equal(talk(p, p->port, "GET", "/v1/models/m4", "", NULL), 404);
+        assert_int_equal(ask(p, "m1", "What?", false), 200);
+    }
+    /* What cannot change while it runs. */
+    int port = p->port;
+    p->port = free_port();
+    write_config(p, "", "");
+    p->port = port;
+    assert_int_equal(reload(p), 500);
+    assert_true(has(&p->reply, "listen cannot change"));
+    /* A good one, with a call under way that keeps what it began with. */
+    int fd = ask_and_hold(p, "lab", true), up = upstream_accept(p);
+    write_config(p, "", "  m4: {provider: tape, id: m1}\n");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(reload(p), 200);
+    assert_int_equal(ask(p, "m4", "What?", false), 200);
+    send_text(up, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+                  "data: {\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"Hel\"},"
+                  "\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+    listen_to(p, fd, "[DONE]");
+    assert_true(has(&p->reply, "Hel"));
+    close(up);
+    close(fd);
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------- */
+
+/* SIGTERM lets what runs finish; nobody new is taken. */
+static void test_drain(void **state)
+{
+    struct place *p = *state;
+    int fd = ask_and_hold(p, "lab", false), up = upstream_accept(p);
+    kill(getpid(), SIGTERM);
+    for (int i = 0, other; (other = dial(p, p->port)) >= 0; i++) {
+        close(other);
+        usleep(1000);
+        assert_true(i < 10000);
+    }
+    send_text(up, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+                  "{\"choices\":[{\"message\":{\"content\":\"Late.\"},\"finish_reason\":"
+                  "\"stop\"}]}");
+    close(up);
+    listen_to(p, fd, NULL);
+    assert_int_equal(status_of(p), 200);
+    assert_true(has(&p->reply, "Late.") && has(&p->reply, "connection: close"));
+    close(fd);
+    join(p);
+    assert_true(p->served);
+}
+
+/* Asked twice: what runs is cut, its client told; queued calls end with it. */
+static void test_cut(void **state)
+{
+    struct place *p = *state;
+    int fd[3], up[2];
+    for (int i = 0; i < 3; i++) {
+        fd[i] = ask_and_hold(p, "lab", i == 1);
+        if (i < 2)
+            up[i] = upstream_accept(p);
+    }
+    usleep(30000);
+    kill(getpid(), SIGTERM);
+    usleep(30000);
+    kill(getpid(), SIGTERM);
+    for (int i = 0; i < 3; i++) {
+        listen_to(p, fd[i], NULL);
+        assert_int_equal(status_of(p), 503);
+        assert_true(has(&p->reply, "shutting down"));
+        close(fd[i]);
+    }
+    expect_closed(up[0]);
+    expect_closed(up[1]);
+    join(p);
+}
+
+/* Asked thrice: at once, with admin's questions on their way. */
+static void test_at_once(void **state)
+{
+    struct place *p = *state;
+    for (int round = 0; round < 5; round++) {
+        int fd[24];
+        if (!p->serving)
+            serve(p);
+        for (int i = 0; i < 24; i++) {
+            fd[i] = i % 3 ? dial(p, 0) : ask_and_hold(p, i % 2 ? "lab" : "council", true);
+            if (i % 3 == 1)
+                dprintf(fd[i], "GET /admin/state HTTP/1.1\r\nhost: x\r\n\r\n");
+            else if (i % 3 == 2)
+                dprintf(fd[i], "POST /admin/reload HTTP/1.1\r\nhost: x\r\n" JSON
+                               "content-length: 2\r\n\r\n{}");
+        }
+        for (int i = 0; i < 3; i++) {
+            kill(getpid(), SIGTERM);
+            usleep(300);
+        }
+        join(p);
+        for (int i = 0; i < 24; i++)
+            close(fd[i]);
+    }
+}
+
+int main(void)
+{
+#define TEST(name, open) cmocka_unit_test_setup_teardown(name, open, place_close)
+    const struct CMUnitTest tests[] = {
+        TEST(test_open_and_free, place_open),
+        TEST(test_open_fails, place_open),
+        TEST(test_free_after_cancel, place_open),
+        TEST(test_edge, place_open),
+        TEST(test_preflight, place_open),
+        TEST(test_key, place_open),
+        TEST(test_answers, place_serve),
+        TEST(test_refusals, place_serve),
+        TEST(test_client_leaves, place_serve),
+        TEST(test_queue, place_serve),
+        TEST(test_reload, place_serve),
+        TEST(test_drain, place_serve),
+        TEST(test_cut, place_serve),
+        TEST(test_at_once, place_serve),
+    };
+    (void)signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
