@@ -83,6 +83,11 @@ void store_get_totals(struct store *s, struct store_totals *t)
         reply_post(&t->reply, &e);
 }
 
+bool store_ledger_ok(const struct store *s)
+{
+    return worker_ok(s->ledger);
+}
+
 void store_health_of(struct store *s, struct store_health *out)
 {
     struct worker_stats ledger, archive;

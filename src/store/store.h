@@ -81,5 +81,7 @@ struct store_health {
     char message[200]; /* last failure, "" if none */
 };
 void store_health_of(struct store *s, struct store_health *out);
+/* Whether the ledger can be written, as far as is known; without a lock, for each call. */
+bool store_ledger_ok(const struct store *s);
 
 #endif

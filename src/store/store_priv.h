@@ -104,6 +104,8 @@ struct worker_stats {
     char message[200];
 };
 void worker_stats_of(struct worker *w, struct worker_stats *out);
+/* The last write did not fail. Any thread, without a lock. */
+bool worker_ok(const struct worker *w);
 
 /* Posts the reply to its loop; err NULL: committed. */
 void reply_post(struct store_reply *r, const struct err *err);

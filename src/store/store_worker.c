@@ -1,18 +1,27 @@
 /* store/store_worker.c - a thread that owns one connection, and the queue in front of it.
  *
  * Group commit: the thread takes all that is queued at once and writes it in one transaction; what
- * comes in meanwhile is the next group. So one fsync carries many rows under load and a single row
- * waits for nobody. The lock is held for pointer moves and counters only, never across SQLite. */
+ * comes in meanwhile is the next group. A row that somebody waits for is written at once; rows that
+ * nobody waits for gather for some milliseconds, so that under load one fsync and two switches of
+ * threads carry many of them. Queueing takes no lock: rows are pushed on a stack, which the thread
+ * takes whole and turns over; the lock is for its sleep, for counters and for what to say. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "store/store_priv.h"
 
 /* Rows a lossy queue holds; at some 400 bytes each, 26 MB. */
 #define LOSSY_QUEUE_ROWS 65536
+/* How long rows without a waiter gather, and how many are enough. A killed process loses no more than
+ * that of the ends of calls (their intents will be waited for). */
+#define STRICT_GATHER_NS (2 * 1000 * 1000)
+#define LOSSY_GATHER_NS  (20 * 1000 * 1000)
+#define GATHER_ROWS      512
 
 /* A row to insert, or totals to fill. */
 struct op {
@@ -30,13 +39,16 @@ struct worker {
     const struct schema *schema;
     enum worker_kind kind;
 
-    pthread_mutex_t lock; /* guards all below */
+    struct op *_Atomic top; /* the queue, last one first */
+    _Atomic size_t queued;
+    _Atomic bool urgent;      /* somebody waits for a row of the queue */
+    _Atomic bool failed;      /* the last write failed; a strict worker stays so */
+    _Atomic uint64_t dropped; /* rows of a lossy worker */
+
+    pthread_mutex_t lock; /* guards all below, and the thread's sleep */
     pthread_cond_t wake;
-    struct op *first, **last;
-    size_t queued;
     bool stop;
-    bool failed; /* the last write failed; a strict worker stays so */
-    struct worker_stats stats;
+    struct worker_stats stats; /* ->dropped is above */
 };
 
 /* --- replies
@@ -74,18 +86,46 @@ static void finish(struct op *ops, const struct err *err)
 /* --- the thread
  * ----------------------------------------------------------------------------------- */
 
-/* Waits; NULL: stopped and nothing left. */
-static struct op *take_all(struct worker *w)
+/* The lock is held, a row is queued. */
+static void gather(struct worker *w)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += w->kind == WORKER_STRICT ? STRICT_GATHER_NS : LOSSY_GATHER_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int late = 0;
+    while (!w->urgent && !w->stop && w->queued < GATHER_ROWS && late == 0)
+        late = pthread_cond_timedwait(&w->wake, &w->lock, &until);
+}
+
+static struct op *in_order(struct op *top)
+{
+    struct op *first = NULL;
+    while (top != NULL) {
+        struct op *next = top->next;
+        top->next = first;
+        first = top;
+        top = next;
+    }
+    return first;
+}
+
+/* Waits. False: stopped, and nothing is left. A row that comes between the last three lines is taken
+ * too, or finds the queue empty and wakes us again, perhaps for nothing. */
+static bool take_all(struct worker *w, struct op **out)
 {
     pthread_mutex_lock(&w->lock);
-    while (w->first == NULL && !w->stop)
+    while (w->queued == 0 && !w->stop)
         pthread_cond_wait(&w->wake, &w->lock);
-    struct op *ops = w->first;
-    w->first = NULL;
-    w->last = &w->first;
-    w->queued = 0;
+    if (w->queued > 0)
+        gather(w);
+    bool stop = w->stop;
     pthread_mutex_unlock(&w->lock);
-    return ops;
+    w->urgent = false;
+    w->queued = 0;
+    *out = in_order(atomic_exchange(&w->top, NULL));
+    return *out != NULL || !stop;
 }
 
 /* Of one group. */
@@ -144,9 +184,10 @@ static void note_success(struct worker *w, const struct tally *tally)
     w->failed = false;
     w->stats.ok = true;
     w->stats.rows += tally->rows - tally->refused;
-    w->stats.dropped += w->kind == WORKER_LOSSY ? tally->refused : 0;
     w->stats.commits += tally->rows > 0;
     pthread_mutex_unlock(&w->lock);
+    if (w->kind == WORKER_LOSSY)
+        w->dropped += tally->refused;
 }
 
 static void drop_group(struct worker *w, const struct op *ops)
@@ -154,9 +195,7 @@ static void drop_group(struct worker *w, const struct op *ops)
     uint64_t n = 0;
     for (const struct op *op = ops; op != NULL; op = op->next)
         n += op->totals == NULL;
-    pthread_mutex_lock(&w->lock);
-    w->stats.dropped += n;
-    pthread_mutex_unlock(&w->lock);
+    w->dropped += n;
 }
 
 static void *worker_main(void *arg)
@@ -165,8 +204,10 @@ static void *worker_main(void *arg)
     struct op *ops;
     struct err e;
     bool broken = false; /* strict only: e says why, and nothing is written any more */
-    while ((ops = take_all(w)) != NULL) {
+    while (take_all(w, &ops)) {
         struct tally tally = {0};
+        if (ops == NULL)
+            continue;
         bool ok = !broken && commit_group(w, ops, &tally, &e);
         if (ok) {
             note_success(w, &tally);
@@ -211,10 +252,13 @@ struct worker *worker_new(struct db *db, const struct schema *schema, enum worke
     w->db = db;
     w->schema = schema;
     w->kind = kind;
-    w->last = &w->first;
     w->stats.ok = true;
-    pthread_mutex_init(&w->lock, NULL); /* on Linux these two cannot fail */
-    pthread_cond_init(&w->wake, NULL);
+    pthread_condattr_t monotonic; /* on Linux none of these can fail */
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (start_thread(w))
         return w;
     worker_free(w);
@@ -273,40 +317,49 @@ static struct op *op_new(const struct table *table, const void *row)
     return op;
 }
 
+static bool refuse(struct worker *w, struct err *e)
+{
+    pthread_mutex_lock(&w->lock);
+    err_set(e, ERR_UNAVAILABLE, "%s", w->stats.message);
+    pthread_mutex_unlock(&w->lock);
+    return false;
+}
+
+static void push(struct worker *w, struct op *op)
+{
+    bool waited = op->reply != NULL; /* op is the thread's as soon as it is on the stack */
+    op->next = w->top;
+    while (!atomic_compare_exchange_weak(&w->top, &op->next, op))
+        continue;
+    bool wake = waited && !atomic_exchange(&w->urgent, true);
+    size_t before = atomic_fetch_add(&w->queued, 1);
+    if (!wake && before != 0 && before != GATHER_ROWS - 1)
+        return;
+    pthread_mutex_lock(&w->lock); /* it sleeps, or is about to look */
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* Takes op, also on failure. */
 static bool queue(struct worker *w, struct op *op, struct err *e)
 {
-    bool refused, full;
-    char why[sizeof w->stats.message];
-    pthread_mutex_lock(&w->lock);
-    refused = w->kind == WORKER_STRICT && w->failed;
-    full = w->kind == WORKER_LOSSY && w->queued >= LOSSY_QUEUE_ROWS;
-    if (refused) {
-        memcpy(why, w->stats.message, sizeof why);
-    } else if (full) {
-        w->stats.dropped++;
-    } else {
-        *w->last = op;
-        w->last = &op->next;
-        w->queued++;
-        pthread_cond_signal(&w->wake);
-    }
-    pthread_mutex_unlock(&w->lock);
-    if (!refused && !full)
+    bool refused = w->kind == WORKER_STRICT && w->failed;
+    bool full = w->kind == WORKER_LOSSY && w->queued >= LOSSY_QUEUE_ROWS;
+    if (!refused && !full) {
+        push(w, op);
         return true;
+    }
     mem_free(op);
     if (refused)
-        return err_set(e, ERR_UNAVAILABLE, "%s", why);
+        return refuse(w, e);
+    w->dropped++;
     return err_set(e, ERR_BUSY, "%s: the queue is full", w->schema->file);
 }
 
 static bool no_memory(struct worker *w, struct err *e)
 {
-    if (w->kind == WORKER_LOSSY) {
-        pthread_mutex_lock(&w->lock);
-        w->stats.dropped++;
-        pthread_mutex_unlock(&w->lock);
-    }
+    if (w->kind == WORKER_LOSSY)
+        w->dropped++;
     return err_set(e, ERR_NOMEM, "%s: out of memory", w->schema->file);
 }
 
@@ -334,4 +387,10 @@ void worker_stats_of(struct worker *w, struct worker_stats *out)
     pthread_mutex_lock(&w->lock);
     *out = w->stats;
     pthread_mutex_unlock(&w->lock);
+    out->dropped = w->dropped;
+}
+
+bool worker_ok(const struct worker *w)
+{
+    return !w->failed;
 }
