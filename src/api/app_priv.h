@@ -56,6 +56,7 @@ struct worker {
     struct lane *lane;
     struct request_metrics metrics;
     struct buf out; /* bytes of one event on their way to a connection */
+    struct rng names; /* of requests and answers */
     struct list replies; /* of api/chat.c: calls under way */
     pthread_t thread;
     bool running;

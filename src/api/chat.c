@@ -132,7 +132,7 @@ static void begin_stream(struct chat_reply *r)
 static bool send_event(struct chat_reply *r, const struct chat_event *ev)
 {
     struct buf *out = &r->rq->worker->out;
-    struct err e = {0};
+    struct err e; /* large: set where something fails, not per event */
     buf_clear(out);
     if (!r->writer) {
         r->writer = r->dialect->writer_new(&r->head);
@@ -255,7 +255,7 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
 
 static void whole_event(struct chat_reply *r, const struct chat_event *ev)
 {
-    struct err e = {0};
+    struct err e; /* as above */
     if (ev->kind == CHAT_EV_ERROR) {
         fail_whole(r, ev->err);
         return;
@@ -355,7 +355,7 @@ static bool prepare(struct chat_reply *r, struct err *e)
         !only_recipes_fuse(r, e) || !wants_members(r, e))
         return false;
     char token[25];
-    rng_token(token, 24);
+    rng_name(&rq->worker->names, token, 24);
     rq->outcome.model = r->request.model;
     r->head.id = arena_printf(a, "chatcmpl-%s", token);
     r->head.model = r->request.model;

@@ -200,13 +200,13 @@ static bool id_ok(struct span id)
     return true;
 }
 
-static struct span request_id(struct http_exchange *x)
+static struct span request_id(struct worker *w, struct http_exchange *x)
 {
     struct span id = http_header_of(x, "x-request-id");
     if (id_ok(id))
         return id;
     char token[21];
-    rng_token(token, 20);
+    rng_name(&w->names, token, 20);
     return arena_printf(http_arena(x), "req_%s", token);
 }
 
@@ -219,7 +219,7 @@ static struct api_request *request_new(struct worker *w, struct http_exchange *x
     rq->worker = w;
     rq->lane = lane_ref(w->lane);
     rq->start_us = clock_mono_us();
-    rq->id = request_id(x);
+    rq->id = request_id(w, x);
     rq->outcome.ttft_us = -1;
     return rq;
 }

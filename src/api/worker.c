@@ -32,9 +32,9 @@ static uint64_t lane_random(void *ctx)
 
 static void lane_fusion_id(void *ctx, char out[32])
 {
-    (void)ctx;
+    struct lane *l = ctx;
     char token[25];
-    rng_token(token, 24);
+    rng_name(&l->worker->names, token, 24);
     (void)snprintf(out, 32, "fus_%s", token);
 }
 
@@ -222,6 +222,7 @@ static void worker_metrics(struct worker *w)
 
 bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err *e)
 {
+    rng_init_secure(&w->names);
     buf_init(&w->out, LIMIT_OUT_MAX_BYTES);
     list_init(&w->replies);
     w->app = a;

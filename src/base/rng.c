@@ -64,6 +64,13 @@ void rng_permutation(struct rng *r, size_t n, unsigned *out)
     }
 }
 
+void rng_init_secure(struct rng *r)
+{
+    uint64_t seed;
+    rng_secure(&seed, sizeof seed);
+    rng_init(r, seed);
+}
+
 void rng_secure(void *out, size_t n)
 {
     for (char *p = out; n > 0;) {
@@ -77,10 +84,23 @@ void rng_secure(void *out, size_t n)
     }
 }
 
+static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+void rng_name(struct rng *r, char *out, size_t n)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i % 8 == 0)
+            bits = rng_u64(r);
+        out[i] = letters[(bits & 0xFF) * 62 >> 8];
+        bits >>= 8;
+    }
+    out[n] = '\0';
+}
+
 /* Bytes from 248 up are drawn again: 248 is the largest multiple of 62 that fits. */
 void rng_token(char *out, size_t n)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     unsigned char bytes[64];
     size_t left = 0;
     for (size_t i = 0; i < n;) {

@@ -12,6 +12,8 @@ struct rng {
 
 /* The same seed gives the same numbers (state filled by splitmix64). */
 void rng_init(struct rng *r, uint64_t seed);
+/* Seeded by the kernel: another sequence in each process. */
+void rng_init_secure(struct rng *r);
 uint64_t rng_u64(struct rng *r);
 /* Uniform in [0, n), no modulo bias; n > 0. */
 uint64_t rng_below(struct rng *r, uint64_t n);
@@ -19,6 +21,9 @@ uint64_t rng_below(struct rng *r, uint64_t n);
 double rng_unit(struct rng *r);
 /* Fisher-Yates over the indexes 0..n-1 written to out. */
 void rng_permutation(struct rng *r, size_t n, unsigned *out);
+
+/* n characters of [A-Za-z0-9] and a NUL (out holds n + 1): names that must differ, not secrets. */
+void rng_name(struct rng *r, char *out, size_t n);
 
 /* Cryptographic bytes; aborts when the kernel has none (cannot happen after boot). */
 void rng_secure(void *out, size_t n);

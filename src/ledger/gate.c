@@ -9,6 +9,7 @@
 #define ID_TOKEN_CHARS 20
 
 struct gate {
+    struct rng rng; /* names of calls */
     struct loop *loop;
     struct store *store; /* may be NULL */
     struct gate_counts counts;
@@ -19,6 +20,7 @@ struct gate *gate_new(struct loop *l, struct store *store)
     struct gate *g = mem_zalloc(sizeof *g);
     if (g == NULL)
         return NULL;
+    rng_init_secure(&g->rng);
     g->loop = l;
     g->store = store;
     return g;
@@ -31,22 +33,20 @@ void gate_free(struct gate *g)
 
 /* --- asking --------------------------------------------------------------------------------------- */
 
-static void set_id(struct gate_intent *i)
+static void set_id(struct gate *g, struct gate_intent *i)
 {
     static const char prefix[] = "call_";
     _Static_assert(sizeof prefix + ID_TOKEN_CHARS <= sizeof i->id, "the id fits");
     memcpy(i->id, prefix, sizeof prefix - 1);
-    rng_token(i->id + sizeof prefix - 1, ID_TOKEN_CHARS);
+    rng_name(&g->rng, i->id + sizeof prefix - 1, ID_TOKEN_CHARS);
 }
 
 static bool ledger_works(const struct gate *g, struct err *e)
 {
-    if (g->store == NULL)
+    if (g->store == NULL || (g->counts.lost == 0 && store_ledger_ok(g->store)))
         return true;
     struct store_health health;
     store_health_of(g->store, &health);
-    if (g->counts.lost == 0 && health.ledger_ok)
-        return true;
     err_set(e, ERR_UNAVAILABLE,
             "the ledger cannot be written (%s): paid calls are refused until restart; check the "
             "disk of the state directory, then restart",
@@ -72,14 +72,14 @@ bool gate_pass(struct gate *g, struct gate_intent *i)
 {
     if (!price_is_free(&i->model->price))
         return false;
-    set_id(i);
+    set_id(g, i);
     g->counts.yes++;
     return true;
 }
 
 void gate_ask(struct gate *g, struct gate_intent *i, struct gate_ticket *t)
 {
-    set_id(i);
+    set_id(g, i);
     t->gate_ = g;
     loop_task_init(&t->task_, on_task);
     loop_defer(g->loop, &t->task_);
