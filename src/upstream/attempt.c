@@ -145,8 +145,11 @@ static bool was_refused(const struct err *e)
 void attempt_fail(struct attempt *a, const struct err *err)
 {
     struct err e = *err; /* may stand in what ends now */
+    /* What is delivered is content: a comment or half a body is not. */
     if (a->first_us > 0)
         e.sent = SENT_DELIVERED;
+    else if (e.sent == SENT_DELIVERED)
+        e.sent = SENT_MAYBE;
     bool tell = a->booked || a->started;
     fill_usage(a, a->booked && !was_refused(&e));
     settle(a, err_class_name(e.cls), e.sent == SENT_MAYBE);

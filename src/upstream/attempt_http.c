@@ -143,9 +143,9 @@ static bool on_reader_event(struct attempt *a, struct chat_event *ev)
  * instead of the reader's word that there was no end; NULL while it lives. */
 static bool drain_reader(struct attempt *a, const struct err *lost)
 {
+    struct chat_event ev;
+    struct err e;
     for (;;) {
-        struct chat_event ev = {.usage.cost_nusd = -1};
-        struct err e = {0};
         switch (a->dialect->reader_next(a->reader, &ev, &e)) {
         case DIALECT_MORE:
             return true;
@@ -164,9 +164,9 @@ static bool drain_reader(struct attempt *a, const struct err *lost)
  * nonsense of the upstream's. */
 static bool feed_stream(struct attempt *a, struct span bytes, bool at_end)
 {
+    struct sse_event ev;
+    struct err e; /* large: set where something fails, not per chunk */
     for (;;) {
-        struct sse_event ev;
-        struct err e = {0};
         switch (sse_next(a->sse, &bytes, &ev, &e)) {
         case SSE_MORE:
             return true;

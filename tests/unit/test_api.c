@@ -301,8 +301,8 @@ static void test_client_leaves(void **state)
     static const char *const sent[] = {
         "",
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: wait\n\n",
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-        "data: {\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n",
+        ("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+         "data: {\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n"),
     };
     struct place *p = *state;
     for (int i = 0; i < 12; i++) {
