@@ -1,6 +1,7 @@
 # A thin front for Meson; the same commands run in CI. `make help` lists them.
 #   build/       release binary: build/fusor
 #   build-test/  sanitizers, unit tests, corpus replays; logs of the last run in build-test/logs
+#   build-race/  thread sanitizer, for the tests with more than one thread
 #   build-fuzz/  libFuzzer programs (clang)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
@@ -10,10 +11,11 @@ export PREFIX FUZZ_SECONDS
 
 RELEASE = --buildtype=release -Db_lto=true
 TEST = --buildtype=debugoptimized -Dtests=true -Db_sanitize=address,undefined
+RACE = --buildtype=debugoptimized -Dtests=true -Db_sanitize=thread
 FUZZ = --buildtype=debugoptimized -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
        -Dc_args=-fsanitize=fuzzer-no-link
 
-.PHONY: help build build-test test unit demo bench fuzz torture mutate fmt lint tidy install clean
+.PHONY: help build build-test build-race test unit demo bench fuzz torture mutate fmt lint tidy install clean
 .DEFAULT_GOAL := build
 
 help:
@@ -41,8 +43,12 @@ build-test:
 	@ninja -C build-test
 
 test: DEPS = test
-test: build-test
-	@python3 tests/run.py build-test $(if $(ONLY),--only $(ONLY))
+test: build-test build-race
+	@python3 tests/run.py build-test --race build-race $(if $(ONLY),--only $(ONLY))
+
+build-race:
+	@test -f build-race/build.ninja || meson setup build-race $(RACE)
+	@ninja -C build-race race
 
 unit: build-test
 	@python3 tests/run.py build-test --unit-only $(if $(ONLY),--only $(ONLY))
@@ -89,4 +95,4 @@ install: build
 	@tools/install.sh
 
 clean:
-	rm -rf build build-test build-fuzz build-tidy build-mutate
+	rm -rf build build-test build-race build-fuzz build-tidy build-mutate

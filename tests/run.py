@@ -6,7 +6,10 @@ end-to-end tests (pytest, which also drives the Node ones). Each test case count
 The whole output of each program is kept in BUILD/logs; only that of failures is printed. The last
 line is always "N passed, N failed"; before it stands "N skipped (reasons)" when any was.
 
-    tests/run.py BUILD [--unit-only] [--only NAME] [--torture]
+With a second build directory, made with the thread sanitizer, the programs of its target `race` and
+the end-to-end tests marked `race` run there as well.
+
+    tests/run.py BUILD [--race BUILD] [--unit-only] [--only NAME] [--torture]
 """
 
 import argparse
@@ -45,6 +48,7 @@ class Result:
 def sanitizer_env():
     env = dict(os.environ)
     env.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
+    env.setdefault("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1")
     env.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
     env["CMOCKA_MESSAGE_OUTPUT"] = "stdout"
     return env
@@ -149,19 +153,19 @@ def read_junit(result, path):
             result.passed.append(junit_name(case))
 
 
-def run_e2e(build, logs, expression):
-    result = Result("e2e", logs / "e2e.log")
+def run_e2e(name, build, select):
+    logs = logs_of(build)
+    result = Result(name, logs / "e2e.log")
     report = logs / "e2e.xml"
     report.unlink(missing_ok=True)
     binary = build / "src/cli/fusor"
     if not binary.exists():
         result.failed.append(("(binary)", f"{binary} has not been built"))
         return result
-    cmd = ["tests/e2e/run.sh", str(binary), str(report), "-q"]
-    cmd += ["-k", expression] if expression else []
+    cmd = ["tests/e2e/run.sh", str(binary), str(report), "-q", *select]
     env = sanitizer_env()
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    print(f"e2e: running, see {os.path.relpath(result.log)}", flush=True)
+    print(f"{name}: running, see {os.path.relpath(result.log)}", flush=True)
     began = time.monotonic()
     status = run_logged(cmd, result.log, E2E_TIMEOUT_S, env, ROOT)
     result.seconds = time.monotonic() - began
@@ -194,6 +198,16 @@ def meson_tests(build):
     out = subprocess.run(["meson", "introspect", "--tests", str(build)], check=True,
                          capture_output=True, text=True).stdout
     return sorted(json.loads(out), key=lambda t: (t["suite"], t["name"]))
+
+
+def logs_of(build):
+    logs = build / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return logs
+
+
+def race_tests(build):
+    return [t for t in meson_tests(build) if any(s.endswith(":race") for s in t["suite"])]
 
 
 def chosen(tests, only):
@@ -237,27 +251,40 @@ def summary(results):
     return failed > 0 or passed == 0
 
 
+def run_all(build, race, opts):
+    results = []
+    only, _, expression = (opts.only or "").partition(":")
+    e2e_wanted = not opts.unit_only and only in ("", "e2e")
+
+    def add(result, prefix=""):
+        result.name = prefix + result.name
+        show(result)
+        results.append(result)
+
+    for result in run_programs(chosen(meson_tests(build), opts.only), logs_of(build)):
+        add(result)
+    if e2e_wanted:
+        add(run_e2e("e2e", build, ["-k", expression] if expression else []))
+    if race:
+        for result in run_programs(chosen(race_tests(race), opts.only), logs_of(race)):
+            add(result, "race: ")
+        if e2e_wanted and not expression:
+            add(run_e2e("race: e2e", race, ["-m", "race"]))
+    return results
+
+
 def main():
     args = argparse.ArgumentParser(description="Run the tests of a build directory.")
     args.add_argument("build", nargs="?", default="build-test", type=pathlib.Path)
+    args.add_argument("--race", type=pathlib.Path, help="a build with the thread sanitizer")
     args.add_argument("--unit-only", action="store_true", help="no end-to-end tests")
     args.add_argument("--only", metavar="NAME", help="one unit test, replay, e2e or e2e:EXPRESSION")
     args.add_argument("--torture", action="store_true", help="only cases that fail allocations")
     opts = args.parse_args()
     build = opts.build.resolve()
-    logs = build / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    tests = meson_tests(build)
     if opts.torture:
-        return torture(chosen(tests, opts.only), logs)
-    e2e_wanted = not opts.unit_only and (opts.only is None or opts.only.split(":")[0] == "e2e")
-    results = []
-    for result in run_programs(chosen(tests, opts.only), logs):
-        show(result)
-        results.append(result)
-    if e2e_wanted:
-        results.append(run_e2e(build, logs, (opts.only or "").partition(":")[2]))
-        show(results[-1])
+        return torture(chosen(meson_tests(build), opts.only), logs_of(build))
+    results = run_all(build, opts.race and opts.race.resolve(), opts)
     if not results:
         print(f"there is no test named {opts.only}", file=sys.stderr)
     return summary(results)
