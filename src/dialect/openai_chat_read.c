@@ -314,7 +314,7 @@ static bool settle(struct dialect_reader *rd, bool ok, const struct err *why)
 
 bool oai_reader_feed(struct dialect_reader *rd, struct span type, struct span data, struct err *e)
 {
-    struct err why = {0};
+    struct err why; /* large: set where something fails, not per chunk */
     json_val *chunk = NULL;
     rd->head = rd->n = 0;
     buf_clear(&rd->args);

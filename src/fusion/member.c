@@ -206,7 +206,7 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
 {
     struct slot *s = CONTAINER_OF(k, struct slot, sink);
     struct fusion *f = s->f;
-    struct err e = {0};
+    struct err e; /* large: set where something fails, not per event */
     fusion_enter(f);
     slot_note(s, ev);
     if (s->call && ev->kind != CHAT_EV_REASONING && !chat_collect_event(&s->got, ev, &e))

@@ -7,11 +7,6 @@
 
 #include "json/json_priv.h"
 
-json_val *json_get(json_val *v, const char *key)
-{
-    return yyjson_obj_get(v, key);
-}
-
 json_val *json_get_span(json_val *v, struct span key)
 {
     return key.p != NULL ? yyjson_obj_getn(v, key.p, key.n) : NULL;

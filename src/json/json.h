@@ -7,6 +7,7 @@
 #ifndef FUSOR_JSON_JSON_H
 #define FUSOR_JSON_JSON_H
 
+#include <string.h>
 #include <yyjson.h>
 
 #include "base/arena.h"
@@ -31,14 +32,18 @@ struct json_scratch {
 void json_scratch_init(struct json_scratch *s);
 void json_scratch_done(struct json_scratch *s);
 /* Like json_parse(), good until the next call on s. For provider streams: duplicate keys are not
- * looked for (the first one counts). */
+ * looked for (the first one counts), and the depth of a text up to 512 bytes is not limited. */
 MUST_USE bool json_parse_scratch(struct json_scratch *s, struct span text, json_val **out,
                                  struct err *e);
 
 /* --- access; every getter takes NULL and answers "absent" ------------------------------------- */
 
-/* NULL when v is no object or has no such key. key is a C string literal. */
-json_val *json_get(json_val *v, const char *key);
+/* NULL when v is no object or has no such key. key is a C string literal. Here, so that its length
+ * is known when it is compiled: readers of streams do this a dozen times per token. */
+static inline json_val *json_get(json_val *v, const char *key)
+{
+    return yyjson_obj_getn(v, key, strlen(key));
+}
 json_val *json_get_span(json_val *v, struct span key);
 bool json_is_null(json_val *v);
 bool json_is_obj(json_val *v);

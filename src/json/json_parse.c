@@ -77,14 +77,15 @@ struct block {
 /* The parser begins with a header and some 50 values and grows by half each time it runs out. */
 #define SPARE_VALUES 64
 
-static bool measure(struct span text, struct block *out, struct err *e)
+/* unscanned: texts up to that long are reckoned to be nothing but values of one byte. */
+static bool measure(struct span text, size_t unscanned, struct block *out, struct err *e)
 {
-    size_t values = 0;
+    size_t values = text.n / 2 + 1;
     if (text.n == 0)
         return err_set(e, ERR_INPUT, "not valid JSON at byte 0: it is empty");
     if (text.n > SIZE_MAX / 64)
         return err_set(e, ERR_LIMIT, "the JSON text is too long");
-    if (!scan(text, &values, e))
+    if (text.n > unscanned && !scan(text, &values, e))
         return false;
     size_t n = (values + SPARE_VALUES) + (values + SPARE_VALUES) / 2;
     out->values_bytes = n * sizeof(yyjson_val);
@@ -153,7 +154,7 @@ static yyjson_doc *parse_block(struct block *k, struct span text, struct err *e)
 bool json_parse(struct arena *a, struct span text, json_val **out, struct err *e)
 {
     struct block k = {0};
-    if (!measure(text, &k, e))
+    if (!measure(text, 0, &k, e))
         return false;
     if (k.bytes > LIMIT_ARENA_BYTES)
         return err_set(e, ERR_LIMIT, "the JSON text has too many values");
@@ -182,6 +183,8 @@ void json_scratch_done(struct json_scratch *s)
 }
 
 #define SCRATCH_FIRST_BYTES KIB(8)
+/* A token's chunk: what it needs at most fits in the first block, so the scan would be for nothing. */
+#define SCRATCH_UNSCANNED_BYTES 512
 /* Above this the memory of one unusually large document is given back at the next small one. */
 #define SCRATCH_KEEP_BYTES MIB(1)
 
@@ -204,7 +207,7 @@ static bool scratch_reserve(struct json_scratch *s, size_t bytes, struct err *e)
 bool json_parse_scratch(struct json_scratch *s, struct span text, json_val **out, struct err *e)
 {
     struct block k = {0};
-    if (!measure(text, &k, e) || !scratch_reserve(s, k.bytes, e))
+    if (!measure(text, SCRATCH_UNSCANNED_BYTES, &k, e) || !scratch_reserve(s, k.bytes, e))
         return false;
     k.mem = s->mem;
     yyjson_doc *doc = parse_block(&k, text, e);
