@@ -21,7 +21,7 @@ enum chat_role { CHAT_SYSTEM, CHAT_DEVELOPER, CHAT_USER, CHAT_ASSISTANT, CHAT_TO
 enum chat_part_kind {
     CHAT_PART_TEXT,      /* text */
     CHAT_PART_IMAGE,     /* url (http or data:) or file_id; detail; media_type */
-    CHAT_PART_DOCUMENT,  /* url or data: or file_id; file_name; media_type */
+    CHAT_PART_DOCUMENT,  /* url or data: or file_id, or plain text in text; file_name; media_type */
     CHAT_PART_AUDIO,     /* url holds base64 data, media_type the format ("wav") */
     CHAT_PART_REFUSAL,   /* text: an earlier refusal of the assistant */
     CHAT_PART_REASONING, /* text, signature, id; opaque when encrypted: replayed byte for byte */
@@ -34,12 +34,18 @@ struct chat_part {
     struct span text;
     struct span url, file_id, file_name, media_type, detail;
     struct span signature; /* reasoning: provider's signature; redacted: text is empty */
-    struct span origin;    /* reasoning and tool calls: model that made it, if known */
+    struct span format;    /* whose signature it is: a CHAT_SIGNED_ name; p NULL: not known */
     struct span id, name, arguments;
     struct span raw; /* CHAT_PART_RAW: the whole part as JSON. Other kinds: set when the part has
                       * members that only its own dialect knows; the fields above are set too */
     bool cache_mark; /* the client marked a prompt-cache boundary after this part */
 };
+
+/* Who signed a block of reasoning: only an upstream of the same kind takes the signature back. The names
+ * are OpenRouter's (reasoning_details[].format). */
+#define CHAT_SIGNED_ANTHROPIC SPAN("anthropic-claude-v1")
+#define CHAT_SIGNED_GEMINI    SPAN("google-gemini-v1")
+#define CHAT_SIGNED_OPENAI    SPAN("openai-responses-v1")
 
 /* A field unknown to us, kept for an upstream of the same dialect. */
 struct chat_extra {
@@ -52,6 +58,7 @@ struct chat_message {
     enum chat_role role;
     struct span name;         /* participant's name; p NULL if none */
     struct span tool_call_id; /* CHAT_TOOL: which call this answers */
+    bool tool_failed;         /* CHAT_TOOL: the client says that the call went wrong */
     const struct chat_part *parts;
     size_t n_parts;
     const struct chat_extra *extras;
@@ -91,10 +98,13 @@ struct chat_request {
     int8_t format_strict;
 
     int64_t max_tokens; /* visible answer; -1: absent */
-    CHAT_NUM temperature, top_p, presence_penalty, frequency_penalty, seed;
+    CHAT_NUM temperature, top_p, top_k, presence_penalty, frequency_penalty, seed;
     const struct span *stop;
     size_t n_stop;
-    struct span reasoning_effort; /* "low", ...; p NULL: absent */
+    struct span reasoning_effort; /* "none", "low", ...; p NULL: absent */
+    int64_t reasoning_tokens;     /* how many to think with at most; 0: absent */
+    struct span reasoning_summary; /* "auto", "concise", "detailed"; p NULL: absent */
+    struct span verbosity;        /* "low", "medium", "high"; p NULL: absent */
     int64_t n;                    /* answers wanted, 1 unless asked */
     int8_t logprobs;              /* -1 absent */
     int64_t top_logprobs;         /* -1 absent */
@@ -102,6 +112,17 @@ struct chat_request {
 
     bool stream;
     bool stream_usage; /* stream_options.include_usage: the client wants OpenAI's own shape */
+
+    /* Conversations that we keep (Responses). */
+    bool store;              /* keep the answer, to be named by a later previous_id */
+    struct span previous_id; /* the answer that this request goes on from; p NULL: none */
+    size_t n_instructions;   /* leading messages that hold for this request only */
+
+    /* Routing (OpenRouter's fields). */
+    const struct span *fallbacks; /* `models`: tried in this order when `model` fails */
+    size_t n_fallbacks;
+    struct span routing; /* the `provider` object as JSON text; p NULL: none */
+    struct span session; /* requests of one session go to one upstream; p NULL: none */
 
     struct span user;     /* hint */
     struct span metadata; /* hint: JSON object text */
@@ -165,7 +186,8 @@ struct chat_fusion_report {
 enum chat_event_kind {
     CHAT_EV_START,     /* once, first: an answer begins (upstream said yes) */
     CHAT_EV_TEXT,      /* text */
-    CHAT_EV_REASONING, /* text, signature; a signature that no text came before is a redacted block */
+    CHAT_EV_REASONING, /* text, signature, format, id; a signature ends its block, and one that no text
+                        * came before is a redacted block */
     CHAT_EV_REFUSAL,   /* text */
     CHAT_EV_TOOL,      /* a piece of tool call `index`: id and name with the first, arguments piece */
     CHAT_EV_MEMBER,    /* progress of a fusion's call: member */
@@ -177,11 +199,12 @@ enum chat_event_kind {
 /* Borrowed for the time of the call. */
 struct chat_event {
     enum chat_event_kind kind;
-    struct span id, model;  /* START: the upstream's answer id and model name */
+    struct span id, model;  /* START: the upstream's answer id and model name; REASONING: id of the block */
     const struct span *ignored; /* START: fields of the request that this upstream cannot take and */
     size_t n_ignored;           /* that do not change its answer */
     struct span text;
     struct span signature;  /* REASONING; TOOL: to be replayed with the call */
+    struct span format;     /* REASONING: whose signature, as in chat_part */
     size_t index;           /* TOOL: 0-based number of the call */
     struct span tool_id, tool_name, arguments;
     bool tool_done;         /* TOOL: arguments are whole with this piece */
@@ -189,6 +212,7 @@ struct chat_event {
     struct chat_usage usage;
     const struct chat_fusion_report *report; /* USAGE of a fusion; else NULL */
     enum chat_finish finish;
+    struct span stop_sequence; /* FINISH: which one was met, if the upstream says */
     const struct err *err;
 };
 

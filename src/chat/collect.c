@@ -10,22 +10,32 @@
 #define NAME_BYTES 512
 /* Calls of one answer; a reader counts them from 0 without gaps. */
 #define MAX_TOOLS 512
+/* Blocks of reasoning of one answer. */
+#define MAX_BLOCKS 512
 
 void chat_collect_init(struct chat_collect *c, size_t cap)
 {
     *c = (struct chat_collect){.cap = cap, .usage.cost_nusd = -1};
-    struct buf *capped[] = {&c->text, &c->reasoning, &c->signature, &c->refusal};
+    struct buf *capped[] = {&c->text, &c->reasoning, &c->refusal};
     for (size_t i = 0; i < COUNT_OF(capped); i++)
         buf_init(capped[i], cap);
+    buf_init(&c->stop_sequence, NAME_BYTES);
     buf_init(&c->id, NAME_BYTES);
     buf_init(&c->model, NAME_BYTES);
 }
 
 void chat_collect_done(struct chat_collect *c)
 {
-    struct buf *all[] = {&c->text, &c->reasoning, &c->signature, &c->refusal, &c->id, &c->model};
+    struct buf *all[] = {&c->text, &c->reasoning, &c->refusal, &c->id, &c->model,
+                         &c->stop_sequence};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         buf_done(all[i]);
+    for (size_t i = 0; i < c->n_blocks; i++) {
+        buf_done(&c->blocks[i].signature);
+        buf_done(&c->blocks[i].format);
+        buf_done(&c->blocks[i].id);
+    }
+    mem_free(c->blocks);
     for (size_t i = 0; i < c->n_tools; i++) {
         buf_done(&c->tools[i].id);
         buf_done(&c->tools[i].name);
@@ -79,7 +89,7 @@ static bool grow_tools(struct chat_collect *c, size_t index, struct err *e)
     return true;
 }
 
-/* A later signature takes the place of an earlier one: an answer's memory holds one block. */
+/* A later signature of a call takes the place of an earlier one. */
 static bool set_signature(struct chat_collect *c, struct buf *b, struct span s, struct err *e)
 {
     if (s.n == 0)
@@ -110,9 +120,50 @@ static bool add_tool(struct chat_collect *c, const struct chat_event *ev, struct
     return true;
 }
 
+static bool new_block(struct chat_collect *c, struct err *e)
+{
+    if (c->n_blocks == MAX_BLOCKS)
+        return err_set(e, ERR_LIMIT, "the answer has more than %d blocks of reasoning", MAX_BLOCKS);
+    struct chat_collected_block *blocks =
+        mem_realloc(c->blocks, (c->n_blocks + 1) * sizeof *blocks);
+    if (!blocks)
+        return err_set(e, ERR_NOMEM, "no memory for reasoning");
+    c->blocks = blocks;
+    struct chat_collected_block *b = &blocks[c->n_blocks++];
+    *b = (struct chat_collected_block){.from = c->reasoning.n};
+    buf_init(&b->signature, c->cap);
+    buf_init(&b->format, NAME_BYTES);
+    buf_init(&b->id, NAME_BYTES);
+    return true;
+}
+
+/* A signature ends its block, and so does another id. */
+static bool is_same_block(const struct chat_collect *c, const struct chat_event *ev)
+{
+    if (c->n_blocks == 0)
+        return false;
+    const struct chat_collected_block *b = &c->blocks[c->n_blocks - 1];
+    return b->signature.n == 0 &&
+           (ev->id.n == 0 || b->id.n == 0 || span_eq(ev->id, buf_span(&b->id)));
+}
+
 static bool add_reasoning(struct chat_collect *c, const struct chat_event *ev, struct err *e)
 {
-    return add(c, &c->reasoning, ev->text, e) && set_signature(c, &c->signature, ev->signature, e);
+    if (ev->text.n == 0 && ev->signature.n == 0)
+        return true;
+    if (!is_same_block(c, ev) && !new_block(c, e))
+        return false;
+    struct chat_collected_block *b = &c->blocks[c->n_blocks - 1];
+    bool ok = add(c, &c->reasoning, ev->text, e);
+    b->n = c->reasoning.n - b->from;
+    return ok && set_signature(c, &b->signature, ev->signature, e) &&
+           (ev->format.n == 0 || set_name(&b->format, ev->format, e)) &&
+           (ev->id.n == 0 || set_name(&b->id, ev->id, e));
+}
+
+struct span chat_collected_text(const struct chat_collect *c, const struct chat_collected_block *b)
+{
+    return span_upto(span_from(buf_span(&c->reasoning), b->from), b->n);
 }
 
 bool chat_collect_event(struct chat_collect *c, const struct chat_event *ev, struct err *e)
@@ -140,7 +191,7 @@ bool chat_collect_event(struct chat_collect *c, const struct chat_event *ev, str
     case CHAT_EV_FINISH:
         c->ended = true;
         c->finish = ev->finish;
-        return true;
+        return set_name(&c->stop_sequence, ev->stop_sequence, e);
     case CHAT_EV_ERROR:
         c->ended = c->failed = true;
         if (ev->err)

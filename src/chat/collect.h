@@ -13,8 +13,17 @@ struct chat_collected_tool {
     bool whole; /* tool_done came: the arguments are not cut */
 };
 
+/* A block of reasoning: its text is a piece of the whole reasoning. */
+struct chat_collected_block {
+    size_t from, n;
+    struct buf signature, format, id; /* usually empty; a signature without text: redacted */
+};
+
 struct chat_collect {
-    struct buf text, reasoning, signature, refusal, id, model;
+    struct buf text, reasoning, refusal, id, model;
+    struct buf stop_sequence;            /* which one was met; usually empty */
+    struct chat_collected_block *blocks; /* owned array */
+    size_t n_blocks;
     struct chat_collected_tool *tools; /* owned array */
     size_t n_tools;
     struct chat_usage usage;
@@ -33,5 +42,7 @@ void chat_collect_done(struct chat_collect *c);
 /* False when memory ran out (ERR_NOMEM) or the cap is reached (ERR_LIMIT, ->over set). */
 MUST_USE bool chat_collect_event(struct chat_collect *c, const struct chat_event *ev,
                                  struct err *e);
+/* The text of a block; borrowed until the next event. */
+struct span chat_collected_text(const struct chat_collect *c, const struct chat_collected_block *b);
 
 #endif

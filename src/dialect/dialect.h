@@ -26,11 +26,13 @@ struct dialect_target {
     bool omit_stream_options;    /* the server refuses stream_options */
     bool max_completion_tokens;  /* send max_completion_tokens, not max_tokens */
     bool unary;                  /* ask for a whole body, not a stream */
-    bool omit_reasoning;         /* the server refuses earlier reasoning in messages (Groq, Mistral) */
+    bool omit_reasoning;         /* the server refuses earlier reasoning in messages (Groq) */
+    int64_t default_max_tokens;  /* sent where the dialect demands a limit and the request has none */
 };
 
 /* The head of an answer to a client. */
 struct dialect_reply {
+    const struct chat_request *request; /* what is answered; some dialects say it back */
     struct span id, model;   /* borrowed for the writer's life */
     int64_t created;         /* unix seconds */
     bool stream_usage;       /* OpenAI's own shape was asked for */
@@ -42,9 +44,21 @@ struct dialect_reader; /* one streamed answer of an upstream */
 
 enum dialect_status { DIALECT_MORE = 0, DIALECT_EVENT, DIALECT_FAIL };
 
+struct dialect_header {
+    const char *name, *value;
+};
+
+/* A dialect that is spoken one way only has NULL for the functions of the other. */
 struct dialect {
-    const char *name;         /* "openai_chat" */
-    const char *path;         /* behind an upstream's base URL: "/chat/completions" */
+    const char *name;      /* "openai_chat" */
+    const char *id_prefix; /* of an answer to a client: "chatcmpl-" */
+
+    /* An upstream's address: path behind its base URL, "/chat/completions"; where it depends on the
+     * request, path is NULL and write_path() appends it. */
+    const char *path;
+    bool (*write_path)(const struct dialect_target *t, struct buf *out, struct err *e);
+    const char *key_header;           /* its key goes there: "authorization" (as "Bearer KEY"), ... */
+    struct dialect_header headers[2]; /* what else each of its requests has; name NULL: none */
 
     /* Client's body -> request; values live in the arena. Errors name the field. */
     bool (*read_request)(struct arena *a, struct span body, struct chat_request *out,

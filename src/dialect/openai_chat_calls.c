@@ -74,7 +74,7 @@ static struct oai_call *new_call(struct dialect_reader *rd, int64_t index, struc
     }
     struct oai_call *calls = mem_realloc(rd->calls, (rd->n_calls + 1) * sizeof *calls);
     if (!calls) {
-        oai_no_memory(e);
+        wire_no_memory(e);
         return NULL;
     }
     rd->calls = calls;

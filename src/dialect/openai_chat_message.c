@@ -8,7 +8,7 @@
 /* A message being built: parts has room for all that the message can hold. */
 struct msg {
     struct arena *a;
-    const struct oai_path *at;
+    const struct wire_path *at;
     struct chat_message *m;
     struct chat_part *parts;
     size_t n;
@@ -44,64 +44,64 @@ static struct span media_type_of(struct span url)
 
 /* --- parts of the content --------------------------------------------------------------------- */
 
-static bool read_text(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_text(struct msg *b, const struct wire_path *at, json_val *v)
 {
     json_val *mark = json_get(v, "cache_control");
     struct chat_part *p = push(b, CHAT_PART_TEXT);
     p->cache_mark = json_is_obj(mark);
-    return oai_get_str(v, "text", true, at, &p->text, b->e) &&
+    return wire_get_str(v, "text", true, at, &p->text, b->e) &&
            keep_unknown(b, v, json_count(mark) > 1 ? 0 : 2 + (mark != NULL), p);
 }
 
-static bool read_image(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_image(struct msg *b, const struct wire_path *at, json_val *v)
 {
-    struct oai_path below = {at, "image_url", 0};
-    json_val *image = oai_get(v, "image_url"), *mark = json_get(v, "cache_control");
+    struct wire_path below = {at, "image_url", 0};
+    json_val *image = wire_get(v, "image_url"), *mark = json_get(v, "cache_control");
     struct chat_part *p = push(b, CHAT_PART_IMAGE);
     size_t inner = 0;
     if (json_is_str(image)) { /* Mistral's short form */
         p->url = json_str(image);
     } else if (json_is_obj(image)) {
-        if (!oai_get_str(image, "url", true, &below, &p->url, b->e) ||
-            !oai_get_str(image, "detail", false, &below, &p->detail, b->e))
+        if (!wire_get_str(image, "url", true, &below, &p->url, b->e) ||
+            !wire_get_str(image, "detail", false, &below, &p->detail, b->e))
             return false;
         inner = json_count(image) - 1 - present(image, "detail");
     } else {
-        return oai_bad(&below, b->e, "must be an object with a url");
+        return wire_bad(&below, b->e, "must be an object with a url");
     }
     if (!span_starts(p->url, SPAN("data:")) && !span_starts(p->url, SPAN("https://")) &&
         !span_starts(p->url, SPAN("http://")))
-        return oai_bad_key(&below, "url", b->e, "must be an http, https or data: URL");
+        return wire_bad_key(&below, "url", b->e, "must be an http, https or data: URL");
     p->media_type = media_type_of(p->url);
     p->cache_mark = json_is_obj(mark);
     return keep_unknown(b, v, inner > 0 ? 0 : 2 + (mark != NULL), p);
 }
 
-static bool read_audio(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_audio(struct msg *b, const struct wire_path *at, json_val *v)
 {
-    struct oai_path below = {at, "input_audio", 0};
-    json_val *audio = oai_get(v, "input_audio");
+    struct wire_path below = {at, "input_audio", 0};
+    json_val *audio = wire_get(v, "input_audio");
     struct chat_part *p = push(b, CHAT_PART_AUDIO);
     if (!json_is_obj(audio))
-        return oai_bad(&below, b->e, "must be an object with data and format");
-    return oai_get_str(audio, "data", true, &below, &p->url, b->e) &&
-           oai_get_str(audio, "format", true, &below, &p->media_type, b->e) &&
+        return wire_bad(&below, b->e, "must be an object with data and format");
+    return wire_get_str(audio, "data", true, &below, &p->url, b->e) &&
+           wire_get_str(audio, "format", true, &below, &p->media_type, b->e) &&
            keep_unknown(b, v, json_count(audio) > 2 ? 0 : 2, p);
 }
 
-static bool read_file(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_file(struct msg *b, const struct wire_path *at, json_val *v)
 {
-    struct oai_path below = {at, "file", 0};
-    json_val *file = oai_get(v, "file"), *mark = json_get(v, "cache_control");
+    struct wire_path below = {at, "file", 0};
+    json_val *file = wire_get(v, "file"), *mark = json_get(v, "cache_control");
     struct chat_part *p = push(b, CHAT_PART_DOCUMENT);
     if (!json_is_obj(file))
-        return oai_bad(&below, b->e, "must be an object with file_id or file_data");
-    if (!oai_get_str(file, "file_id", false, &below, &p->file_id, b->e) ||
-        !oai_get_str(file, "file_data", false, &below, &p->url, b->e) ||
-        !oai_get_str(file, "filename", false, &below, &p->file_name, b->e))
+        return wire_bad(&below, b->e, "must be an object with file_id or file_data");
+    if (!wire_get_str(file, "file_id", false, &below, &p->file_id, b->e) ||
+        !wire_get_str(file, "file_data", false, &below, &p->url, b->e) ||
+        !wire_get_str(file, "filename", false, &below, &p->file_name, b->e))
         return false;
     if (!p->file_id.p && !p->url.p)
-        return oai_bad(&below, b->e, "must hold file_id or file_data");
+        return wire_bad(&below, b->e, "must hold file_id or file_data");
     p->media_type = media_type_of(p->url);
     p->cache_mark = json_is_obj(mark);
     size_t known =
@@ -109,39 +109,39 @@ static bool read_file(struct msg *b, const struct oai_path *at, json_val *v)
     return keep_unknown(b, v, json_count(file) > known ? 0 : 2 + (mark != NULL), p);
 }
 
-static bool read_refusal(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_refusal(struct msg *b, const struct wire_path *at, json_val *v)
 {
     struct chat_part *p = push(b, CHAT_PART_REFUSAL);
-    return oai_get_str(v, "refusal", true, at, &p->text, b->e);
+    return wire_get_str(v, "refusal", true, at, &p->text, b->e);
 }
 
 /* Mistral's reasoning inside the content; it goes back as it came. */
-static bool read_thinking(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_thinking(struct msg *b, const struct wire_path *at, json_val *v)
 {
-    json_val *list = oai_get(v, "thinking"), *item;
+    json_val *list = wire_get(v, "thinking"), *item;
     struct chat_part *p = push(b, CHAT_PART_REASONING);
     struct span key;
     struct buf text;
     bool ok = true;
     p->name = OAI_THINKING;
     if (!json_is_arr(list))
-        return oai_bad_key(at, "thinking", b->e, "must be a list of text parts");
+        return wire_bad_key(at, "thinking", b->e, "must be a list of text parts");
     buf_init(&text, SIZE_MAX / 8);
     for (struct json_iter it = json_iter_of(list); ok && json_next(&it, &key, &item);)
         ok = buf_add(&text, json_str(json_get(item, "text")), b->e);
     p->text = arena_dup(b->a, buf_span(&text));
     buf_done(&text);
     if (!ok || !p->text.p)
-        return oai_no_memory(b->e);
-    return oai_get_str(v, "signature", false, at, &p->signature, b->e) &&
+        return wire_no_memory(b->e);
+    return wire_get_str(v, "signature", false, at, &p->signature, b->e) &&
            json_raw(b->a, v, &p->raw, b->e);
 }
 
-static bool read_part(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_part(struct msg *b, const struct wire_path *at, json_val *v)
 {
     static const struct {
         struct span type;
-        bool (*read)(struct msg *b, const struct oai_path *at, json_val *v);
+        bool (*read)(struct msg *b, const struct wire_path *at, json_val *v);
         bool assistant_only;
     } types[] = {
         {SPAN_INIT("text"), read_text, false},         {SPAN_INIT("image_url"), read_image, false},
@@ -150,19 +150,19 @@ static bool read_part(struct msg *b, const struct oai_path *at, json_val *v)
     };
     struct span type = {0};
     if (!json_is_obj(v))
-        return oai_bad(at, b->e, "must be an object, not %s", json_type_name(v));
-    if (!oai_get_str(v, "type", true, at, &type, b->e))
+        return wire_bad(at, b->e, "must be an object, not %s", json_type_name(v));
+    if (!wire_get_str(v, "type", true, at, &type, b->e))
         return false;
     for (size_t i = 0; i < COUNT_OF(types); i++) {
         if (!span_eq(types[i].type, type))
             continue;
         if (types[i].assistant_only && b->m->role != CHAT_ASSISTANT)
-            return oai_bad_key(at, "type", b->e, "%s belongs to assistant messages",
+            return wire_bad_key(at, "type", b->e, "%s belongs to assistant messages",
                                types[i].type.p);
         return types[i].read(b, at, v);
     }
     if (type.n == 0)
-        return oai_bad_key(at, "type", b->e, "is empty");
+        return wire_bad_key(at, "type", b->e, "is empty");
     struct chat_part *p = push(b, CHAT_PART_RAW);
     p->name = type;
     return json_raw(b->a, v, &p->raw, b->e);
@@ -170,7 +170,7 @@ static bool read_part(struct msg *b, const struct oai_path *at, json_val *v)
 
 static bool read_content(struct msg *b, json_val *v)
 {
-    struct oai_path at = {b->at, "content", 0};
+    struct wire_path at = {b->at, "content", 0};
     struct span key;
     json_val *item;
     if (json_is_str(v)) {
@@ -178,10 +178,10 @@ static bool read_content(struct msg *b, json_val *v)
         return true;
     }
     if (!json_is_arr(v))
-        return oai_bad(&at, b->e, "must be a string or a list of parts, not %s", json_type_name(v));
+        return wire_bad(&at, b->e, "must be a string or a list of parts, not %s", json_type_name(v));
     if (json_count(v) == 0)
-        return oai_bad(&at, b->e, "is an empty list: send at least one part, or a string");
-    struct oai_path below = {&at, NULL, 0};
+        return wire_bad(&at, b->e, "is an empty list: send at least one part, or a string");
+    struct wire_path below = {&at, NULL, 0};
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &item); below.index++)
         if (!read_part(b, &below, item))
             return false;
@@ -190,7 +190,7 @@ static bool read_content(struct msg *b, json_val *v)
 
 /* --- tool calls of an assistant --------------------------------------------------------------- */
 
-static bool read_arguments(struct msg *b, const struct oai_path *at, json_val *v,
+static bool read_arguments(struct msg *b, const struct wire_path *at, json_val *v,
                            struct chat_part *p)
 {
     if (json_is_str(v))
@@ -198,45 +198,47 @@ static bool read_arguments(struct msg *b, const struct oai_path *at, json_val *v
     else if (json_is_obj(v)) /* Mistral's client libraries */
         return json_raw(b->a, v, &p->arguments, b->e);
     else
-        return oai_bad_key(at, "arguments", b->e, "must be a string of JSON");
+        return wire_bad_key(at, "arguments", b->e, "must be a string of JSON");
     return true;
 }
 
-static bool read_call(struct msg *b, const struct oai_path *at, json_val *v)
+static bool read_call(struct msg *b, const struct wire_path *at, json_val *v)
 {
-    struct oai_path below = {at, "function", 0};
+    struct wire_path below = {at, "function", 0};
     struct span type = SPAN("function");
-    json_val *f = oai_get(v, "function"), *more = json_get(v, "extra_content");
+    json_val *f = wire_get(v, "function"), *more = json_get(v, "extra_content");
     struct chat_part *p = push(b, CHAT_PART_TOOL_CALL);
     if (!json_is_obj(v))
-        return oai_bad(at, b->e, "must be an object, not %s", json_type_name(v));
-    if (!oai_get_str(v, "id", true, at, &p->id, b->e) ||
-        !oai_get_str(v, "type", false, at, &type, b->e))
+        return wire_bad(at, b->e, "must be an object, not %s", json_type_name(v));
+    if (!wire_get_str(v, "id", true, at, &p->id, b->e) ||
+        !wire_get_str(v, "type", false, at, &type, b->e))
         return false;
     if (!span_eq(type, SPAN("function")))
-        return oai_bad_key(at, "type", b->e, "must be function: other kinds are not supported");
+        return wire_bad_key(at, "type", b->e, "must be function: other kinds are not supported");
     if (p->id.n == 0)
-        return oai_bad_key(at, "id", b->e, "is empty");
+        return wire_bad_key(at, "id", b->e, "is empty");
     if (!json_is_obj(f))
-        return oai_bad(&below, b->e, "must be an object with name and arguments");
-    if (!oai_get_str(f, "name", true, &below, &p->name, b->e) ||
-        !read_arguments(b, &below, oai_get(f, "arguments"), p))
+        return wire_bad(&below, b->e, "must be an object with name and arguments");
+    if (!wire_get_str(f, "name", true, &below, &p->name, b->e) ||
+        !read_arguments(b, &below, wire_get(f, "arguments"), p))
         return false;
-    if (!oai_is_name(p->name))
-        return oai_bad_key(&below, "name", b->e, "must match ^[a-zA-Z0-9_-]{1,64}$");
+    if (!wire_is_name(p->name))
+        return wire_bad_key(&below, "name", b->e, "must match ^[a-zA-Z0-9_-]{1,64}$");
     /* Gemini's compatible surface: a thought signature that must come back with the call. */
     p->signature = json_str(json_get(json_get(more, "google"), "thought_signature"));
+    if (p->signature.p)
+        p->format = CHAT_SIGNED_GEMINI;
     size_t known = 2 + present(v, "type") + present(v, "index") + (p->signature.p != NULL);
     return keep_unknown(b, v, json_count(f) > 2 ? 0 : known, p);
 }
 
 static bool read_calls(struct msg *b, json_val *v)
 {
-    struct oai_path at = {b->at, "tool_calls", 0}, below = {&at, NULL, 0};
+    struct wire_path at = {b->at, "tool_calls", 0}, below = {&at, NULL, 0};
     struct span key;
     json_val *item;
     if (!json_is_arr(v))
-        return oai_bad(&at, b->e, "must be a list, not %s", json_type_name(v));
+        return wire_bad(&at, b->e, "must be a list, not %s", json_type_name(v));
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &item); below.index++)
         if (!read_call(b, &below, item))
             return false;
@@ -271,9 +273,10 @@ static bool join_details(struct msg *b, struct json_iter it, size_t n)
     p->text = arena_dup(b->a, buf_span(&text));
     buf_done(&text);
     p->signature = json_str(json_get(v, "signature"));
+    p->format = json_str(json_get(v, "format"));
     p->id = json_str(json_get(v, "id"));
     if (!ok || !p->text.p)
-        return oai_no_memory(b->e);
+        return wire_no_memory(b->e);
     return n > 1 || json_raw(b->a, v, &p->raw, b->e);
 }
 
@@ -283,22 +286,23 @@ static bool read_other_detail(struct msg *b, json_val *v)
     p->name = OAI_REASONING_DETAILS;
     p->text = json_str(json_get(v, "summary"));
     p->signature = json_str(json_get(v, "data"));
+    p->format = json_str(json_get(v, "format"));
     p->id = json_str(json_get(v, "id"));
     return json_raw(b->a, v, &p->raw, b->e);
 }
 
 static bool read_details(struct msg *b, json_val *list)
 {
-    struct oai_path at = {b->at, "reasoning_details", 0};
+    struct wire_path at = {b->at, "reasoning_details", 0};
     struct json_iter it = json_iter_of(list);
     struct span key;
     json_val *v;
     if (!json_is_arr(list))
-        return oai_bad(&at, b->e, "must be a list, not %s", json_type_name(list));
+        return wire_bad(&at, b->e, "must be a list, not %s", json_type_name(list));
     for (struct json_iter from = it; json_next(&it, &key, &v); from = it) {
         size_t n = 1;
         if (!json_is_obj(v))
-            return oai_bad(&at, b->e, "must hold objects");
+            return wire_bad(&at, b->e, "must hold objects");
         if (!is_detail_text(v)) {
             if (!read_other_detail(b, v))
                 return false;
@@ -318,10 +322,10 @@ static bool read_details(struct msg *b, json_val *list)
 static bool read_reasoning(struct msg *b, json_val *v)
 {
     struct span long_name = {0}, short_name = {0};
-    json_val *details = oai_get(v, "reasoning_details");
+    json_val *details = wire_get(v, "reasoning_details");
     size_t first = b->n;
-    if (!oai_get_str(v, "reasoning_content", false, b->at, &long_name, b->e) ||
-        !oai_get_str(v, "reasoning", false, b->at, &short_name, b->e) ||
+    if (!wire_get_str(v, "reasoning_content", false, b->at, &long_name, b->e) ||
+        !wire_get_str(v, "reasoning", false, b->at, &short_name, b->e) ||
         (details && !read_details(b, details)))
         return false;
     struct span text = long_name.n > 0 ? long_name : short_name;
@@ -346,7 +350,7 @@ static bool read_role(struct msg *b, json_val *v)
                                            CHAT_TOOL};
     struct span role = {0};
     char shown[48];
-    if (!oai_get_str(v, "role", true, b->at, &role, b->e))
+    if (!wire_get_str(v, "role", true, b->at, &role, b->e))
         return false;
     for (size_t i = 0; i < COUNT_OF(roles); i++)
         if (span_eq(role, span_of(chat_role_name(roles[i])))) {
@@ -354,10 +358,10 @@ static bool read_role(struct msg *b, json_val *v)
             return true;
         }
     if (span_eq(role, SPAN("function")))
-        return oai_bad_key(b->at, "role", b->e,
+        return wire_bad_key(b->at, "role", b->e,
                            "function is the old form: use tool with tool_call_id");
     text_visible_cstr(shown, sizeof shown, role);
-    return oai_bad_key(b->at, "role", b->e,
+    return wire_bad_key(b->at, "role", b->e,
                        "must be system, developer, user, assistant or tool, not \"%s\"", shown);
 }
 
@@ -383,7 +387,7 @@ static bool check_whose(struct msg *b, size_t i, json_val *x)
                 (known[i].whose == TOOL ? b->m->role == CHAT_TOOL : b->m->role == CHAT_ASSISTANT);
     bool empty = json_is_str(x) ? json_str(x).n == 0 : json_is_arr(x) && json_count(x) == 0;
     return fits || empty ||
-           oai_bad_key(b->at, known[i].name.p, b->e, "belongs to messages of role %s",
+           wire_bad_key(b->at, known[i].name.p, b->e, "belongs to messages of role %s",
                        known[i].whose == TOOL ? "tool" : "assistant");
 }
 
@@ -404,9 +408,9 @@ static bool read_extras(struct msg *b, json_val *v)
             continue;
         }
         if (span_eq(key, SPAN("function_call")))
-            return oai_bad_key(b->at, "function_call", b->e, "is the old form: use tool_calls");
+            return wire_bad_key(b->at, "function_call", b->e, "is the old form: use tool_calls");
         if (!extras && !(extras = arena_array(b->a, json_count(v), sizeof *extras)))
-            return oai_no_memory(b->e);
+            return wire_no_memory(b->e);
         struct chat_extra *to = &extras[b->m->n_extras];
         /* Answers carry it; clients that send a whole answer back do not mean anything by it. */
         *to = (struct chat_extra){.name = key, .hint = span_eq(key, SPAN("annotations"))};
@@ -420,45 +424,45 @@ static bool read_extras(struct msg *b, json_val *v)
 
 static bool read_assistant(struct msg *b, json_val *v)
 {
-    json_val *content = oai_get(v, "content"), *calls = oai_get(v, "tool_calls");
+    json_val *content = wire_get(v, "content"), *calls = wire_get(v, "tool_calls");
     struct span refusal = {0};
     if (!read_reasoning(b, v) || (content && !read_content(b, content)) ||
-        !oai_get_str(v, "refusal", false, b->at, &refusal, b->e))
+        !wire_get_str(v, "refusal", false, b->at, &refusal, b->e))
         return false;
     if (refusal.n > 0)
         push(b, CHAT_PART_REFUSAL)->text = refusal;
     if (calls && !read_calls(b, calls))
         return false;
     return b->n > 0 || b->m->n_extras > 0 ||
-           oai_bad_key(b->at, "content", b->e, "is missing, and so are tool_calls");
+           wire_bad_key(b->at, "content", b->e, "is missing, and so are tool_calls");
 }
 
 static bool read_body(struct msg *b, json_val *v)
 {
-    json_val *content = oai_get(v, "content");
+    json_val *content = wire_get(v, "content");
     if (b->m->role == CHAT_ASSISTANT)
         return read_assistant(b, v);
     if (b->m->role == CHAT_TOOL && b->m->tool_call_id.n == 0)
-        return oai_bad_key(b->at, "tool_call_id", b->e,
+        return wire_bad_key(b->at, "tool_call_id", b->e,
                            "is missing: it says which call this answers");
     if (!content)
-        return oai_bad_key(b->at, "content", b->e, "is missing");
+        return wire_bad_key(b->at, "content", b->e, "is missing");
     return read_content(b, content);
 }
 
-static bool read_message(struct arena *a, const struct oai_path *at, json_val *v,
+static bool read_message(struct arena *a, const struct wire_path *at, json_val *v,
                          struct chat_message *m, struct err *e)
 {
     struct msg b = {.a = a, .at = at, .m = m, .e = e};
     if (!json_is_obj(v))
-        return oai_bad(at, e, "must be an object, not %s", json_type_name(v));
+        return wire_bad(at, e, "must be an object, not %s", json_type_name(v));
     size_t room = 3 + json_count(json_get(v, "content")) + json_count(json_get(v, "tool_calls")) +
                   json_count(json_get(v, "reasoning_details"));
     b.parts = arena_array(a, room, sizeof *b.parts);
     if (!b.parts)
-        return oai_no_memory(e);
-    if (!read_role(&b, v) || !oai_get_str(v, "name", false, at, &m->name, e) ||
-        !oai_get_str(v, "tool_call_id", false, at, &m->tool_call_id, e) || !read_extras(&b, v) ||
+        return wire_no_memory(e);
+    if (!read_role(&b, v) || !wire_get_str(v, "name", false, at, &m->name, e) ||
+        !wire_get_str(v, "tool_call_id", false, at, &m->tool_call_id, e) || !read_extras(&b, v) ||
         !read_body(&b, v))
         return false;
     m->parts = b.parts;
@@ -468,16 +472,16 @@ static bool read_message(struct arena *a, const struct oai_path *at, json_val *v
 
 bool oai_read_messages(struct arena *a, json_val *v, struct chat_request *r, struct err *e)
 {
-    struct oai_path at = {NULL, "messages", 0}, below = {&at, NULL, 0};
+    struct wire_path at = {NULL, "messages", 0}, below = {&at, NULL, 0};
     struct span key;
     json_val *item;
     if (!json_is_arr(v))
-        return oai_bad(&at, e, "must be a list, not %s", json_type_name(v));
+        return wire_bad(&at, e, "must be a list, not %s", json_type_name(v));
     if (json_count(v) == 0)
-        return oai_bad(&at, e, "is empty: send at least one message");
+        return wire_bad(&at, e, "is empty: send at least one message");
     struct chat_message *list = arena_array(a, json_count(v), sizeof *list);
     if (!list)
-        return oai_no_memory(e);
+        return wire_no_memory(e);
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &item); below.index++)
         if (!read_message(a, &below, item, &list[below.index], e))
             return false;

@@ -6,37 +6,13 @@
 #ifndef FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
 #define FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
 
-#include "dialect/dialect.h"
-#include "json/json.h"
+#include "dialect/wire.h"
 
 #define OAI_NAME SPAN("openai_chat")
 /* How a client sent a reasoning part: in chat_part.name. */
 #define OAI_REASONING_DETAILS SPAN("reasoning_details")
 #define OAI_REASONING         SPAN("reasoning")
 #define OAI_THINKING          SPAN("thinking")
-
-/* ^[a-zA-Z0-9_-]{1,64}$: tool names, and tool call ids that every client sends back unharmed. */
-bool oai_is_name(struct span s);
-/* ERR_NOMEM; always false. */
-bool oai_no_memory(struct err *e);
-
-/* --- where in a request: rendered only when something is wrong -------------------------------- */
-
-struct oai_path {
-    const struct oai_path *up;
-    const char *key; /* NULL: index counts */
-    size_t index;
-};
-/* err_field() with the path as param: "messages[2].content[0].type". Always false. */
-bool oai_bad(const struct oai_path *at, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* The same for the member `key` of the object at `at`. */
-bool oai_bad_key(const struct oai_path *at, const char *key, struct err *e, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-/* A member that must be a string; absent or null leaves *out, unless it is required. */
-MUST_USE bool oai_get_str(json_val *obj, const char *key, bool required, const struct oai_path *at,
-                          struct span *out, struct err *e);
-/* The value unless it is null. */
-json_val *oai_get(json_val *obj, const char *key);
 
 MUST_USE bool oai_read_messages(struct arena *a, json_val *v, struct chat_request *r,
                                 struct err *e);
@@ -55,10 +31,8 @@ MUST_USE bool oai_write_message(struct json_w *w, const struct chat_message *m, 
                                 struct dialect_notes *notes, struct err *e);
 /* Fields unknown to us into the open object, of a request or of the message at `at`. */
 MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                               const struct oai_path *at, bool same, struct dialect_notes *notes,
+                               const struct wire_path *at, bool same, struct dialect_notes *notes,
                                struct err *e);
-/* Lists a field that was left out; once. */
-void oai_note(struct dialect_notes *notes, struct span name);
 
 /* --- usage ------------------------------------------------------------------------------------ */
 

@@ -103,36 +103,47 @@ static bool read_content(struct dialect_reader *rd, json_val *v, struct err *e)
     return true;
 }
 
-static bool read_detail(struct dialect_reader *rd, json_val *v, bool with_text, struct err *e)
+static struct span detail_text(json_val *v)
 {
-    struct span text = json_str(json_get(v, "text")), data = json_str(json_get(v, "data"));
-    struct span signature = json_str(json_get(v, "signature"));
-    if (text.n == 0)
-        text = json_str(json_get(v, "summary"));
-    if (with_text && !push_text(rd, CHAT_EV_REASONING, text, e))
-        return false;
-    if (signature.n == 0)
-        signature = data;
-    if (signature.n == 0)
-        return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_REASONING, e);
-    if (p)
-        p->ev.signature = signature;
-    return p != NULL;
+    struct span text = json_str(json_get(v, "text"));
+    return text.n > 0 ? text : json_str(json_get(v, "summary"));
 }
 
-/* The same text stands under up to three names: the strings win, the list adds the signatures. */
+static bool read_detail(struct dialect_reader *rd, json_val *v, bool with_text, struct err *e)
+{
+    struct span text = with_text ? detail_text(v) : SPAN("");
+    struct span signature = json_str(json_get(v, "signature"));
+    if (signature.n == 0)
+        signature = json_str(json_get(v, "data"));
+    if (text.n == 0 && signature.n == 0)
+        return true;
+    struct oai_pending *p = oai_push(rd, CHAT_EV_REASONING, e);
+    if (!p)
+        return false;
+    p->ev.text = text;
+    p->ev.signature = signature;
+    p->ev.format = json_str(json_get(v, "format"));
+    p->ev.id = json_str(json_get(v, "id"));
+    rd->delivered = true;
+    return true;
+}
+
+/* The same text stands under up to three names: the list wins, for it tells blocks apart and has the
+ * signatures; where it has no text the strings count. */
 static bool read_reasoning(struct dialect_reader *rd, json_val *v, struct err *e)
 {
     struct span key, text = json_str(json_get(v, "reasoning_content"));
-    json_val *details = json_get(v, "reasoning_details"), *d;
+    json_val *list = json_get(v, "reasoning_details"), *d;
+    const struct json_iter details = json_iter_of(json_is_arr(list) ? list : NULL);
+    bool with_text = false;
     if (text.n == 0)
         text = json_str(json_get(v, "reasoning"));
-    if (!push_text(rd, CHAT_EV_REASONING, text, e))
+    for (struct json_iter it = details; json_next(&it, &key, &d);)
+        with_text = with_text || detail_text(d).n > 0;
+    if (!with_text && !push_text(rd, CHAT_EV_REASONING, text, e))
         return false;
-    for (struct json_iter it = json_iter_of(json_is_arr(details) ? details : NULL);
-         json_next(&it, &key, &d);)
-        if (!read_detail(rd, d, text.n == 0, e))
+    for (struct json_iter it = details; json_next(&it, &key, &d);)
+        if (!read_detail(rd, d, with_text, e))
             return false;
     return true;
 }

@@ -43,7 +43,7 @@ struct field {
 
 static bool top_bad(struct in *in, const char *key, json_val *v, const char *want)
 {
-    return oai_bad_key(NULL, key, in->e, "must be %s, not %s", want, json_type_name(v));
+    return wire_bad_key(NULL, key, in->e, "must be %s, not %s", want, json_type_name(v));
 }
 
 static bool add_extra(struct in *in, struct span name, json_val *v, bool hint)
@@ -51,7 +51,7 @@ static bool add_extra(struct in *in, struct span name, json_val *v, bool hint)
     if (!in->extras) {
         in->extras = arena_array(in->a, in->cap_extras, sizeof *in->extras);
         if (!in->extras)
-            return oai_no_memory(in->e);
+            return wire_no_memory(in->e);
     }
     struct chat_extra *x = &in->extras[in->n_extras];
     *x = (struct chat_extra){.name = name, .hint = hint};
@@ -64,7 +64,7 @@ static bool add_extra(struct in *in, struct span name, json_val *v, bool hint)
 static bool read_model(struct in *in, json_val *v)
 {
     if (!json_is_str(v) || json_str(v).n == 0)
-        return oai_bad_key(NULL, "model", in->e, "must be the name of a model (GET /v1/models)");
+        return wire_bad_key(NULL, "model", in->e, "must be the name of a model (GET /v1/models)");
     in->r->model = json_str(v);
     return true;
 }
@@ -88,37 +88,37 @@ static bool read_tool_choice(struct in *in, json_val *v)
 
 static bool read_format(struct in *in, json_val *v)
 {
-    static const struct oai_path at = {NULL, "response_format", 0};
-    static const struct oai_path at_schema = {&at, "json_schema", 0};
+    static const struct wire_path at = {NULL, "response_format", 0};
+    static const struct wire_path at_schema = {&at, "json_schema", 0};
     struct chat_request *r = in->r;
     struct span type = {0};
     if (!json_is_obj(v))
         return top_bad(in, "response_format", v, "an object");
-    if (!oai_get_str(v, "type", true, &at, &type, in->e))
+    if (!wire_get_str(v, "type", true, &at, &type, in->e))
         return false;
     r->format = span_eq(type, SPAN("text"))          ? CHAT_FORMAT_TEXT
                 : span_eq(type, SPAN("json_object")) ? CHAT_FORMAT_JSON
                 : span_eq(type, SPAN("json_schema")) ? CHAT_FORMAT_SCHEMA
                                                      : CHAT_FORMAT_UNSET;
     if (r->format == CHAT_FORMAT_UNSET)
-        return oai_bad_key(&at, "type", in->e, "must be text, json_object or json_schema");
+        return wire_bad_key(&at, "type", in->e, "must be text, json_object or json_schema");
     if (r->format != CHAT_FORMAT_SCHEMA)
         return true;
-    json_val *s = oai_get(v, "json_schema"), *schema = oai_get(s, "schema");
-    json_val *strict = oai_get(s, "strict");
+    json_val *s = wire_get(v, "json_schema"), *schema = wire_get(s, "schema");
+    json_val *strict = wire_get(s, "strict");
     if (!json_is_obj(s))
-        return oai_bad(&at_schema, in->e, "must be an object with name and schema");
-    if (!oai_get_str(s, "name", true, &at_schema, &r->format_name, in->e) ||
-        !oai_get_str(s, "description", false, &at_schema, &r->format_description, in->e))
+        return wire_bad(&at_schema, in->e, "must be an object with name and schema");
+    if (!wire_get_str(s, "name", true, &at_schema, &r->format_name, in->e) ||
+        !wire_get_str(s, "description", false, &at_schema, &r->format_description, in->e))
         return false;
-    if (!oai_is_name(r->format_name))
-        return oai_bad_key(&at_schema, "name", in->e, "must match ^[a-zA-Z0-9_-]{1,64}$");
+    if (!wire_is_name(r->format_name))
+        return wire_bad_key(&at_schema, "name", in->e, "must match ^[a-zA-Z0-9_-]{1,64}$");
     if (strict && !json_is_bool(strict))
-        return oai_bad_key(&at_schema, "strict", in->e, "must be true or false");
+        return wire_bad_key(&at_schema, "strict", in->e, "must be true or false");
     if (strict)
         r->format_strict = json_true(strict);
     if (schema && !json_is_obj(schema))
-        return oai_bad_key(&at_schema, "schema", in->e, "must be a JSON Schema object");
+        return wire_bad_key(&at_schema, "schema", in->e, "must be a JSON Schema object");
     return !schema || json_raw(in->a, schema, &r->format_schema, in->e);
 }
 
@@ -127,9 +127,9 @@ static bool set_max_tokens(struct in *in, json_val *v, const char *key)
 {
     int64_t n;
     if (!json_i64(v, &n) || n < 1)
-        return oai_bad_key(NULL, key, in->e, "must be a whole number of tokens, 1 or more");
+        return wire_bad_key(NULL, key, in->e, "must be a whole number of tokens, 1 or more");
     if (in->r->max_tokens >= 0 && in->r->max_tokens != n)
-        return oai_bad_key(NULL, key, in->e,
+        return wire_bad_key(NULL, key, in->e,
                            "differs from its other spelling: send max_completion_tokens alone");
     in->r->max_tokens = n;
     return true;
@@ -149,7 +149,7 @@ static bool read_seed(struct in *in, json_val *v)
 {
     int64_t n;
     if (!json_i64(v, &n))
-        return oai_bad_key(NULL, "seed", in->e, "must be a whole number");
+        return wire_bad_key(NULL, "seed", in->e, "must be a whole number");
     in->r->seed = json_num_text(v);
     return true;
 }
@@ -157,9 +157,9 @@ static bool read_seed(struct in *in, json_val *v)
 static bool read_n(struct in *in, json_val *v)
 {
     if (!json_i64(v, &in->r->n) || in->r->n < 1 || in->r->n > 128)
-        return oai_bad_key(NULL, "n", in->e, "must be a whole number from 1 to 128");
+        return wire_bad_key(NULL, "n", in->e, "must be a whole number from 1 to 128");
     return in->r->n == 1 ||
-           oai_bad_key(NULL, "n", in->e,
+           wire_bad_key(NULL, "n", in->e,
                        "above 1 is not supported: send the request several times, or ask a fusion "
                        "recipe with samples");
 }
@@ -169,37 +169,37 @@ static bool read_logprobs(struct in *in, json_val *v)
     if (!json_is_bool(v))
         return top_bad(in, "logprobs", v, "true or false");
     in->r->logprobs = json_true(v);
-    return !json_true(v) || oai_bad_key(NULL, "logprobs", in->e,
+    return !json_true(v) || wire_bad_key(NULL, "logprobs", in->e,
                                         "are not supported: leave the field out or send false");
 }
 
 static bool read_top_logprobs(struct in *in, json_val *v)
 {
     if (!json_i64(v, &in->r->top_logprobs) || in->r->top_logprobs < 0)
-        return oai_bad_key(NULL, "top_logprobs", in->e, "must be a whole number from 0 to 20");
+        return wire_bad_key(NULL, "top_logprobs", in->e, "must be a whole number from 0 to 20");
     return in->r->top_logprobs == 0 ||
-           oai_bad_key(NULL, "top_logprobs", in->e, "is not supported: leave the field out");
+           wire_bad_key(NULL, "top_logprobs", in->e, "is not supported: leave the field out");
 }
 
 static bool read_stop(struct in *in, json_val *v)
 {
-    static const struct oai_path at = {NULL, "stop", 0};
+    static const struct wire_path at = {NULL, "stop", 0};
     size_t n = json_is_str(v) ? 1 : json_count(v), i = 0;
     if (!json_is_str(v) && !json_is_arr(v))
-        return oai_bad(&at, in->e, "must be a string or a list of up to 4 strings");
+        return wire_bad(&at, in->e, "must be a string or a list of up to 4 strings");
     if (n > 4)
-        return oai_bad(&at, in->e, "holds %zu strings, 4 are allowed", n);
+        return wire_bad(&at, in->e, "holds %zu strings, 4 are allowed", n);
     struct span *stop = arena_array(in->a, n, sizeof *stop), key;
     if (!stop)
-        return oai_no_memory(in->e);
+        return wire_no_memory(in->e);
     if (json_is_str(v)) {
         stop[0] = json_str(v);
     } else {
         struct json_iter it = json_iter_of(v);
         for (json_val *s; json_next(&it, &key, &s); i++) {
-            struct oai_path item = {&at, NULL, i};
+            struct wire_path item = {&at, NULL, i};
             if (!json_is_str(s))
-                return oai_bad(&item, in->e, "must be a string, not %s", json_type_name(s));
+                return wire_bad(&item, in->e, "must be a string, not %s", json_type_name(s));
             stop[i] = json_str(s);
         }
     }
@@ -216,7 +216,7 @@ static bool read_modalities(struct in *in, json_val *v)
         return top_bad(in, "modalities", v, "a list");
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &s);)
         if (!span_eq(json_str(s), SPAN("text")))
-            return oai_bad_key(NULL, "modalities", in->e,
+            return wire_bad_key(NULL, "modalities", in->e,
                                "may only hold \"text\": other kinds of answers are not supported");
     return true;
 }
@@ -247,7 +247,7 @@ static bool read_stream_options(struct in *in, json_val *v)
         }
         struct span name = arena_printf(in->a, "stream_options.%.*s", SPAN_ARG(key));
         if (!name.p)
-            return oai_no_memory(in->e);
+            return wire_no_memory(in->e);
         if (!add_extra(in, name, x, true))
             return false;
     }
@@ -321,7 +321,7 @@ static bool read_number(struct in *in, const struct field *f, json_val *v)
 {
     double x;
     if (!json_f64(v, &x) || x < f->min || x > f->max)
-        return oai_bad_key(NULL, f->name.p, in->e, "must be a number from %g to %g", f->min,
+        return wire_bad_key(NULL, f->name.p, in->e, "must be a number from %g to %g", f->min,
                            f->max);
     *(struct span *)(void *)((char *)in->r + f->at) = json_num_text(v);
     return true;
@@ -348,7 +348,7 @@ static bool read_field(struct in *in, const struct field *f, json_val *v)
     case KEEP:
         return add_extra(in, f->name, v, f->cls == HINT);
     case REFUSE:
-        return oai_bad_key(NULL, f->name.p, in->e, "%s", f->why);
+        return wire_bad_key(NULL, f->name.p, in->e, "%s", f->why);
     }
     return true;
 }
@@ -356,9 +356,9 @@ static bool read_field(struct in *in, const struct field *f, json_val *v)
 static bool check_whole(const struct chat_request *r, struct err *e)
 {
     if (!r->model.p)
-        return oai_bad_key(NULL, "model", e, "is missing");
+        return wire_bad_key(NULL, "model", e, "is missing");
     if (r->n_messages == 0)
-        return oai_bad_key(NULL, "messages", e, "is missing");
+        return wire_bad_key(NULL, "messages", e, "is missing");
     return oai_check_tool_choice(r, e);
 }
 

@@ -6,16 +6,6 @@
 #include "base/text.h"
 #include "dialect/openai_chat_priv.h"
 
-void oai_note(struct dialect_notes *notes, struct span name)
-{
-    if (!notes || notes->n == COUNT_OF(notes->ignored))
-        return;
-    for (size_t i = 0; i < notes->n; i++)
-        if (span_eq(notes->ignored[i], name))
-            return;
-    notes->ignored[notes->n++] = name;
-}
-
 static void number(struct json_w *w, const char *key, struct span text)
 {
     if (!text.p)
@@ -129,9 +119,9 @@ static bool write_tools(struct json_w *w, const struct chat_request *r, bool sam
     for (size_t i = 0; i < r->n_tools; i++) {
         const struct chat_tool *tool = &r->tools[i];
         struct span raw = tool->raw.p ? tool->raw : tool->whole;
-        struct oai_path at = {NULL, "tools", 0}, below = {&at, NULL, i};
+        struct wire_path at = {NULL, "tools", 0}, below = {&at, NULL, i};
         if (raw.p && !same)
-            return oai_bad(&below, e,
+            return wire_bad(&below, e,
                            "is of a kind, or has members, that the upstream of this "
                            "model does not know");
         if (raw.p)
@@ -150,20 +140,20 @@ static bool write_tools(struct json_w *w, const struct chat_request *r, bool sam
 
 /* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
 bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                      const struct oai_path *at, bool same, struct dialect_notes *notes,
+                      const struct wire_path *at, bool same, struct dialect_notes *notes,
                       struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
         const struct chat_extra *x = &extras[i];
         bool inner = span_find(x->name, ".") < x->name.n;
         if (x->hint && (!same || inner)) {
-            oai_note(notes, x->name);
+            wire_note(notes, x->name);
             continue;
         }
         if (!same) {
             char name[64];
             text_visible_cstr(name, sizeof name, x->name);
-            return oai_bad_key(at, name, e,
+            return wire_bad_key(at, name, e,
                                "is a field that the upstream of this model does not "
                                "know: leave it out");
         }
@@ -180,7 +170,7 @@ static void write_hints(struct json_w *w, const struct chat_request *r, bool sam
 {
     string(w, "user", r->user);
     if (r->metadata.p && !same)
-        oai_note(notes, SPAN("metadata"));
+        wire_note(notes, SPAN("metadata"));
     else
         number(w, "metadata", r->metadata);
 }

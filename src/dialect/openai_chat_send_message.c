@@ -5,7 +5,7 @@
 struct out {
     struct json_w *w;
     const struct chat_message *m;
-    struct oai_path at;
+    struct wire_path at;
     bool same, omit_reasoning;
     struct dialect_notes *notes;
     struct err *e;
@@ -54,9 +54,9 @@ static size_t count_kind(const struct chat_message *m, enum chat_part_kind kind)
 
 static bool part_bad(const struct out *o, const struct chat_part *p, const char *why)
 {
-    struct oai_path list = {&o->at, "content", 0};
-    struct oai_path at = {&list, NULL, (size_t)(p - o->m->parts)};
-    return oai_bad(&at, o->e, "%s", why);
+    struct wire_path list = {&o->at, "content", 0};
+    struct wire_path at = {&list, NULL, (size_t)(p - o->m->parts)};
+    return wire_bad(&at, o->e, "%s", why);
 }
 
 static bool write_image(const struct out *o, const struct chat_part *p)
@@ -129,7 +129,7 @@ static bool write_part(const struct out *o, const struct chat_part *p)
         json_w_key(w, "cache_control");
         json_w_raw(w, SPAN("{\"type\":\"ephemeral\"}"));
     } else if (p->cache_mark) {
-        oai_note(o->notes, SPAN("cache_control"));
+        wire_note(o->notes, SPAN("cache_control"));
     }
     json_w_obj_end(w);
     return ok;
@@ -158,7 +158,7 @@ static bool write_content(const struct out *o)
         !(first->cache_mark && o->same)) {
         json_w_str(w, first->text);
         if (first->cache_mark)
-            oai_note(o->notes, SPAN("cache_control"));
+            wire_note(o->notes, SPAN("cache_control"));
         return true;
     }
     json_w_arr(w);
@@ -231,6 +231,7 @@ static void write_detail(const struct out *o, const struct chat_part *p)
         member(w, "text", p->text);
     member(w, redacted ? "data" : "signature", p->signature);
     member(w, "id", p->id);
+    member(w, "format", p->format);
     json_w_obj_end(w);
 }
 
@@ -271,7 +272,7 @@ static bool write_reasoning(const struct out *o)
     if (count_kind(o->m, CHAT_PART_REASONING) == 0)
         return true;
     if (o->omit_reasoning) {
-        oai_note(o->notes, SPAN("messages.reasoning"));
+        wire_note(o->notes, SPAN("messages.reasoning"));
         return true;
     }
     if (!write_plain_reasoning(o))
@@ -294,7 +295,7 @@ bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t in
                        const struct dialect_target *t, bool same, struct dialect_notes *notes,
                        struct err *e)
 {
-    static const struct oai_path messages = {NULL, "messages", 0};
+    static const struct wire_path messages = {NULL, "messages", 0};
     struct out o = {w, m, {&messages, NULL, index}, same, t->omit_reasoning, notes, e};
     json_w_obj(w);
     json_w_key(w, "role");

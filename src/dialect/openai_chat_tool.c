@@ -2,23 +2,23 @@
 #include "base/text.h"
 #include "dialect/openai_chat_priv.h"
 
-static bool read_function(struct arena *a, const struct oai_path *at, json_val *v,
+static bool read_function(struct arena *a, const struct wire_path *at, json_val *v,
                           struct chat_tool *t, struct err *e)
 {
-    struct oai_path below = {at, "function", 0};
-    json_val *f = oai_get(v, "function"), *parameters = oai_get(f, "parameters");
-    json_val *strict = oai_get(f, "strict");
+    struct wire_path below = {at, "function", 0};
+    json_val *f = wire_get(v, "function"), *parameters = wire_get(f, "parameters");
+    json_val *strict = wire_get(f, "strict");
     if (!json_is_obj(f))
-        return oai_bad(&below, e, "must be an object with a name");
-    if (!oai_get_str(f, "name", true, &below, &t->name, e) ||
-        !oai_get_str(f, "description", false, &below, &t->description, e))
+        return wire_bad(&below, e, "must be an object with a name");
+    if (!wire_get_str(f, "name", true, &below, &t->name, e) ||
+        !wire_get_str(f, "description", false, &below, &t->description, e))
         return false;
-    if (!oai_is_name(t->name))
-        return oai_bad_key(&below, "name", e, "must match ^[a-zA-Z0-9_-]{1,64}$");
+    if (!wire_is_name(t->name))
+        return wire_bad_key(&below, "name", e, "must match ^[a-zA-Z0-9_-]{1,64}$");
     if (parameters && !json_is_obj(parameters))
-        return oai_bad_key(&below, "parameters", e, "must be a JSON Schema object");
+        return wire_bad_key(&below, "parameters", e, "must be a JSON Schema object");
     if (strict && !json_is_bool(strict))
-        return oai_bad_key(&below, "strict", e, "must be true or false");
+        return wire_bad_key(&below, "strict", e, "must be true or false");
     if (strict)
         t->strict = json_true(strict);
     if (parameters && !json_raw(a, parameters, &t->parameters, e))
@@ -31,35 +31,35 @@ static bool read_function(struct arena *a, const struct oai_path *at, json_val *
     return all || json_raw(a, v, &t->whole, e);
 }
 
-static bool read_tool(struct arena *a, const struct oai_path *at, json_val *v, struct chat_tool *t,
+static bool read_tool(struct arena *a, const struct wire_path *at, json_val *v, struct chat_tool *t,
                       struct err *e)
 {
     struct span type = {0};
     t->strict = -1;
     if (!json_is_obj(v))
-        return oai_bad(at, e, "must be an object, not %s", json_type_name(v));
-    if (!oai_get_str(v, "type", true, at, &type, e))
+        return wire_bad(at, e, "must be an object, not %s", json_type_name(v));
+    if (!wire_get_str(v, "type", true, at, &type, e))
         return false;
     if (span_eq(type, SPAN("function")))
         return read_function(a, at, v, t, e);
     if (type.n == 0)
-        return oai_bad_key(at, "type", e, "is empty");
+        return wire_bad_key(at, "type", e, "is empty");
     if (span_eq(type, SPAN("custom")))
-        return oai_bad_key(at, "type", e, "custom is not supported: use a function");
+        return wire_bad_key(at, "type", e, "custom is not supported: use a function");
     t->name = type;
     return json_raw(a, v, &t->raw, e);
 }
 
 bool oai_read_tools(struct arena *a, json_val *v, struct chat_request *r, struct err *e)
 {
-    struct oai_path at = {NULL, "tools", 0}, below = {&at, NULL, 0};
+    struct wire_path at = {NULL, "tools", 0}, below = {&at, NULL, 0};
     struct span key;
     json_val *item;
     if (!json_is_arr(v))
-        return oai_bad(&at, e, "must be a list, not %s", json_type_name(v));
+        return wire_bad(&at, e, "must be a list, not %s", json_type_name(v));
     struct chat_tool *list = arena_array(a, json_count(v), sizeof *list);
     if (!list)
-        return oai_no_memory(e);
+        return wire_no_memory(e);
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &item); below.index++)
         if (!read_tool(a, &below, item, &list[below.index], e))
             return false;
@@ -89,33 +89,33 @@ static bool choice_of_name(struct span s, enum chat_tool_choice *out)
 
 bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *out_extra, struct err *e)
 {
-    struct oai_path at = {NULL, "tool_choice", 0}, below = {&at, "function", 0};
+    struct wire_path at = {NULL, "tool_choice", 0}, below = {&at, "function", 0};
     struct span type = {0};
     if (json_is_str(v))
         return choice_of_name(json_str(v), &r->tool_choice) ||
-               oai_bad(&at, e, "must be auto, none, required or an object naming a function");
+               wire_bad(&at, e, "must be auto, none, required or an object naming a function");
     if (!json_is_obj(v))
-        return oai_bad(&at, e, "must be a string or an object, not %s", json_type_name(v));
-    if (!oai_get_str(v, "type", true, &at, &type, e))
+        return wire_bad(&at, e, "must be a string or an object, not %s", json_type_name(v));
+    if (!wire_get_str(v, "type", true, &at, &type, e))
         return false;
     if (span_eq(type, SPAN("allowed_tools"))) {
         *out_extra = true;
         return true;
     }
     if (!span_eq(type, SPAN("function")))
-        return oai_bad_key(&at, "type", e, "must be function or allowed_tools");
-    if (!json_is_obj(oai_get(v, "function")))
-        return oai_bad(&below, e, "must be an object with a name");
+        return wire_bad_key(&at, "type", e, "must be function or allowed_tools");
+    if (!json_is_obj(wire_get(v, "function")))
+        return wire_bad(&below, e, "must be an object with a name");
     r->tool_choice = CHAT_CHOICE_NAMED;
-    return oai_get_str(json_get(v, "function"), "name", true, &below, &r->tool_choice_name, e);
+    return wire_get_str(json_get(v, "function"), "name", true, &below, &r->tool_choice_name, e);
 }
 
 bool oai_check_tool_choice(const struct chat_request *r, struct err *e)
 {
-    struct oai_path at = {NULL, "tool_choice", 0};
+    struct wire_path at = {NULL, "tool_choice", 0};
     bool forced = r->tool_choice == CHAT_CHOICE_NAMED || r->tool_choice == CHAT_CHOICE_REQUIRED;
     if (forced && r->n_tools == 0)
-        return oai_bad(&at, e, "asks for a tool call, but there are no tools");
+        return wire_bad(&at, e, "asks for a tool call, but there are no tools");
     if (r->tool_choice != CHAT_CHOICE_NAMED)
         return true;
     for (size_t i = 0; i < r->n_tools; i++)
@@ -123,5 +123,5 @@ bool oai_check_tool_choice(const struct chat_request *r, struct err *e)
             return true;
     char shown[80];
     text_visible_cstr(shown, sizeof shown, r->tool_choice_name);
-    return oai_bad_key(&at, "function.name", e, "\"%s\" is not among the tools", shown);
+    return wire_bad_key(&at, "function.name", e, "\"%s\" is not among the tools", shown);
 }

@@ -13,7 +13,6 @@
 #include "dialect/openai_chat_priv.h"
 
 #define MAX_TOOLS 512
-#define ID_BYTES  9
 
 struct tool {
     struct buf id, name, arguments, signature;
@@ -130,69 +129,75 @@ static bool send_text(struct dialect_writer *w, struct span key, struct span tex
                            close_chunk(w, NULL, out, e));
 }
 
-/* Both strings that clients look for, and OpenRouter's list, whose members of one index make up one
- * block: only so a client can send a signed block back as it was. */
-static bool send_reasoning(struct dialect_writer *w, struct span text, struct span signature,
-                           struct buf *out, struct err *e)
+/* One piece of OpenRouter's list; those of one index make up one block. */
+struct detail {
+    struct span text, signature, format, id;
+    size_t index;
+    bool redacted;
+};
+
+static void write_detail(struct json_w *j, const struct detail *d)
+{
+    json_w_obj(j);
+    json_w_key(j, "type");
+    json_w_cstr(j, d->redacted ? "reasoning.encrypted" : "reasoning.text");
+    if (!d->redacted) {
+        json_w_key(j, "text");
+        json_w_str(j, d->text);
+    }
+    if (d->signature.n > 0) {
+        json_w_key(j, d->redacted ? "data" : "signature");
+        json_w_str(j, d->signature);
+    }
+    if (d->id.n > 0) {
+        json_w_key(j, "id");
+        json_w_str(j, d->id);
+    }
+    if (d->format.n > 0) {
+        json_w_key(j, "format");
+        json_w_str(j, d->format);
+    }
+    json_w_key(j, "index");
+    json_w_i64(j, (int64_t)d->index);
+    json_w_obj_end(j);
+}
+
+/* Both strings that clients look for. */
+static void write_reasoning_text(struct json_w *j, struct span text)
+{
+    if (text.n == 0)
+        return;
+    json_w_key(j, "reasoning");
+    json_w_str(j, text);
+    json_w_key(j, "reasoning_content");
+    json_w_str(j, text);
+}
+
+/* The strings, and the list: only so a client can send a signed block back as it was. */
+static bool send_reasoning(struct dialect_writer *w, const struct chat_event *ev, struct buf *out,
+                           struct err *e)
 {
     struct json_w j;
-    bool redacted = text.n == 0 && signature.n > 0 && !w->text_in_block;
-    if (text.n == 0 && signature.n == 0)
+    struct detail d = {ev->text, ev->signature, ev->format, ev->id, w->block,
+                       ev->text.n == 0 && ev->signature.n > 0 && !w->text_in_block};
+    if (ev->text.n == 0 && ev->signature.n == 0)
         return true;
     if (!send_role(w, out, e) || !open_chunk(w, out, e))
         return false;
     json_w_init(&j, out, e);
     json_w_obj(&j);
-    if (text.n > 0) {
-        json_w_key(&j, "reasoning");
-        json_w_str(&j, text);
-        json_w_key(&j, "reasoning_content");
-        json_w_str(&j, text);
-    }
+    write_reasoning_text(&j, ev->text);
     json_w_key(&j, "reasoning_details");
     json_w_arr(&j);
-    json_w_obj(&j);
-    json_w_key(&j, "type");
-    json_w_cstr(&j, redacted ? "reasoning.encrypted" : "reasoning.text");
-    if (!redacted) {
-        json_w_key(&j, "text");
-        json_w_str(&j, text);
-    }
-    if (signature.n > 0) {
-        json_w_key(&j, redacted ? "data" : "signature");
-        json_w_str(&j, signature);
-    }
-    json_w_key(&j, "index");
-    json_w_i64(&j, (int64_t)w->block);
-    json_w_obj_end(&j);
+    write_detail(&j, &d);
     json_w_arr_end(&j);
     json_w_obj_end(&j);
-    w->text_in_block = signature.n == 0;
-    w->block += signature.n > 0;
+    w->text_in_block = ev->signature.n == 0;
+    w->block += ev->signature.n > 0;
     return json_w_end(&j) && close_chunk(w, NULL, out, e);
 }
 
 /* --- tool calls ------------------------------------------------------------------------------- */
-
-/* Nine letters and digits, which is what Mistral's clients demand of an id; made from the answer's
- * id and the number of the call, so it is the same whenever it is asked for. */
-static void make_id(struct span answer_id, size_t index, char out[static ID_BYTES])
-{
-    static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    uint64_t h = span_hash(answer_id, index + 1);
-    for (size_t i = 0; i < ID_BYTES; i++, h /= 62)
-        out[i] = set[h % 62];
-}
-
-/* The id that a client sees: the upstream's when every client sends it back unharmed. */
-static struct span tool_id(struct span id, struct span answer_id, size_t index,
-                           char made[static ID_BYTES])
-{
-    if (oai_is_name(id))
-        return id;
-    make_id(answer_id, index, made);
-    return (struct span){made, ID_BYTES};
-}
 
 struct call {
     struct span id, name, arguments, signature;
@@ -234,8 +239,8 @@ static bool send_call(struct dialect_writer *w, size_t index, struct span argume
                       struct buf *out, struct err *e)
 {
     struct tool *t = &w->tools[index];
-    char made[ID_BYTES];
-    struct call c = {.id = tool_id(buf_span(&t->id), buf_span(&w->id), index, made),
+    char made[WIRE_CALL_ID_BYTES];
+    struct call c = {.id = wire_call_id(buf_span(&t->id), buf_span(&w->id), index, made),
                      .name = buf_span(&t->name),
                      .arguments = arguments,
                      .signature = buf_span(&t->signature)};
@@ -268,7 +273,7 @@ static bool grow_tools(struct dialect_writer *w, size_t index, struct err *e)
         return err_set(e, ERR_LIMIT, "the answer has more than %d tool calls", MAX_TOOLS);
     struct tool *tools = mem_realloc(w->tools, (index + 1) * sizeof *tools);
     if (!tools)
-        return oai_no_memory(e);
+        return wire_no_memory(e);
     w->tools = tools;
     for (; w->n_tools <= index; w->n_tools++) {
         struct tool *t = &tools[w->n_tools];
@@ -413,7 +418,7 @@ static bool write_event(struct dialect_writer *w, const struct chat_event *ev, s
     case CHAT_EV_TEXT:
         return send_text(w, SPAN("{\"content\":"), ev->text, out, e);
     case CHAT_EV_REASONING:
-        return send_reasoning(w, ev->text, ev->signature, out, e);
+        return send_reasoning(w, ev, out, e);
     case CHAT_EV_REFUSAL:
         w->refused = true;
         return send_text(w, SPAN("{\"refusal\":"), ev->text, out, e);
@@ -452,29 +457,21 @@ static bool unary_call(const struct chat_collect *c, size_t i)
 
 static void unary_reasoning(struct json_w *j, const struct chat_collect *c)
 {
-    struct span text = buf_span(&c->reasoning), signature = buf_span(&c->signature);
-    if (text.n > 0) {
-        json_w_key(j, "reasoning");
-        json_w_str(j, text);
-        json_w_key(j, "reasoning_content");
-        json_w_str(j, text);
-    }
-    if (signature.n == 0)
+    bool any = false;
+    write_reasoning_text(j, buf_span(&c->reasoning));
+    for (size_t i = 0; i < c->n_blocks; i++)
+        any = any || c->blocks[i].signature.n > 0;
+    if (!any)
         return;
     json_w_key(j, "reasoning_details");
     json_w_arr(j);
-    json_w_obj(j);
-    json_w_key(j, "type");
-    json_w_cstr(j, text.n > 0 ? "reasoning.text" : "reasoning.encrypted");
-    if (text.n > 0) {
-        json_w_key(j, "text");
-        json_w_str(j, text);
+    for (size_t i = 0; i < c->n_blocks; i++) {
+        const struct chat_collected_block *b = &c->blocks[i];
+        struct detail d = {chat_collected_text(c, b), buf_span(&b->signature),
+                           buf_span(&b->format),      buf_span(&b->id),
+                           i,                         b->n == 0};
+        write_detail(j, &d);
     }
-    json_w_key(j, text.n > 0 ? "signature" : "data");
-    json_w_str(j, signature);
-    json_w_key(j, "index");
-    json_w_i64(j, 0);
-    json_w_obj_end(j);
     json_w_arr_end(j);
 }
 
@@ -485,13 +482,13 @@ static size_t unary_calls(struct json_w *j, const struct dialect_reply *r,
     for (size_t i = 0; i < c->n_tools; i++) {
         const struct chat_collected_tool *t = &c->tools[i];
         struct span id = buf_span(&t->id);
-        char made[ID_BYTES];
+        char made[WIRE_CALL_ID_BYTES];
         if (!unary_call(c, i))
             continue;
         for (size_t k = 0; k < i; k++)
             if (span_eq(buf_span(&c->tools[k].id), id))
                 id = (struct span){"", 0};
-        struct call call = {.id = tool_id(id, r->id, i, made),
+        struct call call = {.id = wire_call_id(id, r->id, i, made),
                             .name = buf_span(&t->name),
                             .arguments = buf_span(&t->arguments),
                             .signature = buf_span(&t->signature)};

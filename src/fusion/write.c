@@ -51,7 +51,11 @@ static void relay_text(struct fusion *f, struct slot *s, const struct chat_event
 
 static void relay_other(struct fusion *f, struct slot *s, const struct chat_event *ev)
 {
-    struct chat_event out = {.kind = ev->kind, .text = ev->text, .signature = ev->signature};
+    struct chat_event out = {.kind = ev->kind,
+                             .text = ev->text,
+                             .signature = ev->signature,
+                             .format = ev->format,
+                             .id = ev->id};
     s->refused = s->refused || ev->kind == CHAT_EV_REFUSAL;
     /* A judge that refuses outright has not answered; another may. */
     if (ev->kind == CHAT_EV_REFUSAL && !f->sent_text)

@@ -17,8 +17,8 @@
 static const struct chat_event answer[] = {
     EV(START, .id = SPAN_INIT("id1"), .model = SPAN_INIT("m")),
     EV(REASONING, .text = SPAN_INIT("hm")),
-    EV(REASONING, .text = SPAN_INIT("m"), .signature = SPAN_INIT("s1")),
-    EV(REASONING, .signature = SPAN_INIT("signature2")),
+    EV(REASONING, .text = SPAN_INIT("m"), .signature = SPAN_INIT("s1"), .format = SPAN_INIT("google-gemini-v1")),
+    EV(REASONING, .signature = SPAN_INIT("signature2"), .id = SPAN_INIT("rs_2")),
     EV(TEXT, .text = SPAN_INIT("Hel")),
     EV(TEXT, .text = SPAN_INIT("lo")),
     EV(REFUSAL, .text = SPAN_INIT("no")),
@@ -53,7 +53,13 @@ static void test_whole(void **state)
     holds(&c.id, "id1");
     holds(&c.model, "m");
     holds(&c.reasoning, "hmm");
-    holds(&c.signature, "signature2");
+    assert_int_equal(c.n_blocks, 2);
+    assert_true(span_eq(chat_collected_text(&c, &c.blocks[0]), SPAN("hmm")));
+    holds(&c.blocks[0].signature, "s1");
+    holds(&c.blocks[0].format, "google-gemini-v1");
+    assert_int_equal(c.blocks[1].n, 0);
+    holds(&c.blocks[1].signature, "signature2");
+    holds(&c.blocks[1].id, "rs_2");
     holds(&c.text, "Hello");
     holds(&c.refusal, "no");
     assert_int_equal(c.n_tools, 2);
