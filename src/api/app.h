@@ -1,7 +1,9 @@
-/* api/app.h - the whole program as one object: configuration, store, workers; served or used in place.
+/* api/app.h - the whole program as one object: configuration, store, workers; served or used in
+ * place.
  *
- * `fusor serve` opens it and serves; `fusor ask` and `fusor plan` open it without listening and run one
- * worker on their own thread. Nothing in the program is global: everything hangs on this struct. */
+ * `fusor serve` opens it and serves; `fusor ask` and `fusor plan` open it without listening and run
+ * one worker on their own thread. Nothing in the program is global: everything hangs on this
+ * struct. */
 #ifndef FUSOR_API_APP_H
 #define FUSOR_API_APP_H
 
@@ -30,13 +32,14 @@ AUTO_DEFINE(app)
 /* Listens, says so on stderr, and runs until SIGTERM or SIGINT has drained it. SIGHUP reloads. */
 MUST_USE bool app_serve(struct app *a, struct err *e);
 
-/* --- used in place (not serving) -------------------------------------------------------------------- */
+/* --- used in place (not serving)
+ * -------------------------------------------------------------------- */
 struct worker *app_worker(struct app *a);
 struct loop *app_loop(struct app *a);
 const struct config *app_config(const struct app *a);
 
-/* A client's model name as a source: a model, or a recipe as a fusion. Lives in `arena` and as long as
- * the worker's present snapshot. */
+/* A client's model name as a source: a model, or a recipe as a fusion. Lives in `arena` and as long
+ * as the worker's present snapshot. */
 struct app_target {
     struct chat_source *source;
     const struct recipe *recipe; /* NULL for a model */
@@ -46,9 +49,12 @@ MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, struct span 
                              struct app_target *out, struct err *e);
 const struct fusion_env *worker_fusion_env(struct worker *w);
 
-/* "PREFIX/lib/fusor", ".runtime" beside the build, or $FUSOR_RUNTIME: where the embedded model runtime
- * is; false when there is none. */
+/* Where the embedded model runtime is: the first of the places that is a directory; false when
+ * there is none. */
 bool app_runtime_dir(char *out, size_t cap);
+/* The i-th place where it is looked for: $FUSOR_RUNTIME alone when it is set, else
+ * "PREFIX/lib/fusor", then ".runtime" beside the build. False behind the last. */
+bool app_runtime_place(size_t i, char *out, size_t cap);
 /* The state directory's socket, "DIR/fusor.sock". False when it does not fit. */
 bool app_socket_path(const struct config *c, char *out, size_t cap);
 
