@@ -1,7 +1,7 @@
 /* config/config_models.c - the `models` of the file, and how names find them; see config/config.h.
  *
  * A listed model is found by its name, and by "provider/name" and "provider/id"; any other
- * "provider/id" of an OpenAI-compatible provider is implied. */
+ * "provider/id" of a hosted provider is implied. */
 #include "base/text.h"
 #include "config/config_priv.h"
 
@@ -12,9 +12,9 @@
 
 static const char *const fields[] = {
     "provider",        "id",        "context",  "default_max_tokens", "price",
-    "max_concurrency", "max_queue", "timeouts",
+    "max_concurrency", "max_queue", "timeouts", "region",             "policy",
 };
-static const char *const later[] = {"policy", "allowance", "reasoning", "aliases", "fallback"};
+static const char *const later[] = {"allowance", "reasoning", "aliases", "fallback"};
 
 static bool fail_memory(struct err *e)
 {
@@ -60,6 +60,7 @@ static bool read_provider(struct snapshot *s, struct node n, const struct config
 static struct config_model model_of(const struct config_provider *p)
 {
     return (struct config_model){.provider = p,
+                                 .region = p->region,
                                  .context = p->kind == PROVIDER_LOCAL ? p->local.context : 0,
                                  .default_max_tokens = DEFAULT_MAX_TOKENS,
                                  .price = p->price,
@@ -80,6 +81,23 @@ static bool read_id(struct node n, struct span *out, struct err *e)
     return true;
 }
 
+/* A model that says its policy is one that the policy lets data go to. */
+static bool read_region(struct snapshot *s, struct node n, struct config_model *m, struct err *e)
+{
+    const struct config_policy *policy = NULL;
+    struct node region = node_get(n, "region");
+    if (!node_str(region, &m->region, e) ||
+        (m->region.n > 0 && !config_check_name(region, m->region, false, e)) ||
+        !config_read_policy_name(s, node_get(n, "policy"), &policy, e))
+        return false;
+    for (size_t i = 0; policy && i < policy->n_regions; i++)
+        if (span_eq(policy->regions[i], m->region))
+            return true;
+    return !policy || node_fail(node_get(n, "policy"), e,
+                                "'%.*s' does not allow the region '%.*s' of this model",
+                                SPAN_ARG(policy->name), SPAN_ARG(m->region));
+}
+
 static bool read_model(struct snapshot *s, struct node n, struct span name, struct config_model *m,
                        struct err *e)
 {
@@ -94,7 +112,7 @@ static bool read_model(struct snapshot *s, struct node n, struct span name, stru
     *m = model_of(p);
     m->name = name;
     m->id = id;
-    return read_id(node_get(n, "id"), &m->id, e) &&
+    return read_region(s, n, m, e) && read_id(node_get(n, "id"), &m->id, e) &&
            node_i64(node_get(n, "context"), 128, MAX_TOKENS, &m->context, e) &&
            node_i64(node_get(n, "default_max_tokens"), 1, MAX_TOKENS, &m->default_max_tokens, e) &&
            config_read_price(node_get(n, "price"), &has_price, &m->price, e) &&
@@ -168,7 +186,7 @@ const struct config_model *config_model_find(const struct config *c, struct span
     if (listed || !span_cut(&id, '/', &head) || id.n == 0)
         return listed;
     const struct config_provider *p = config_provider_find(c, head);
-    if (!p || p->kind != PROVIDER_OPENAI || !implied)
+    if (!p || !config_is_hosted(p) || !implied)
         return NULL;
     for (size_t i = 0; i < name.n; i++)
         if ((unsigned char)name.p[i] <= ' ' || name.p[i] == 0x7F)

@@ -15,7 +15,7 @@ struct snapshot {
     atomic_uint refs;
     struct arena *arena;
     /* name -> entry; models also under "provider/name" and "provider/id" */
-    struct map *providers, *models, *recipes;
+    struct map *providers, *models, *recipes, *aliases;
 };
 
 static inline struct snapshot *snapshot_of(const struct config *c)
@@ -42,15 +42,24 @@ MUST_USE bool config_read_timeouts(struct node n, struct timeouts *out, struct e
 /* config_models.c. The models of n, then those of `more` (defaults) that n does not name. */
 MUST_USE bool config_read_models(struct snapshot *s, struct node n, struct node more,
                                  struct err *e);
+/* config_aliases.c */
+MUST_USE bool config_read_policies(struct snapshot *s, struct node n, struct err *e);
+/* `policy: NAME`; absent leaves *out. */
+MUST_USE bool config_read_policy_name(struct snapshot *s, struct node n,
+                                      const struct config_policy **out, struct err *e);
+/* Their names alone, and, when models and recipes are known, the rest. */
+MUST_USE bool config_read_alias_names(struct snapshot *s, struct node n, struct err *e);
+MUST_USE bool config_read_aliases(struct snapshot *s, struct node n, struct err *e);
+MUST_USE bool config_read_retries(struct snapshot *s, struct node root, struct err *e);
 /* config_recipes.c */
 MUST_USE bool config_read_recipes(struct snapshot *s, struct node n, struct err *e);
+/* What they name exists; after the aliases. */
+MUST_USE bool config_check_recipes(struct snapshot *s, struct node n, struct err *e);
 
 /* defaults.c: YAML text of the providers and models that stand in for a file that names none, and
  * of the recipe "fusion" for a file without (nothing written when no model is listed). */
 MUST_USE bool defaults_providers(struct buf *out, struct err *e);
 MUST_USE bool defaults_fusion(const struct config *c, struct buf *out, struct err *e);
-/* A `kind` of a later version: what to write until then; NULL when it is none. */
-const char *defaults_kind_hint(struct span kind);
 const char *config_kind_name(enum provider_kind kind);
 
 #endif

@@ -14,10 +14,11 @@ static const char *const fields[] = {
     "listen",          "tls",        "hosts",     "cors_origins", "insecure",
     "trusted_proxies", "key",        "workers",   "drain",        "keepalive",
     "keepalive_after", "half_close", "state_dir", "log",          "store",
-    "limits_store",    "providers",  "models",    "fusions",
+    "limits_store",    "providers",  "models",    "fusions",      "aliases",
+    "policies",        "retries",    "breaker",
 };
 static const char *const later[] = {
-    "aliases", "policies", "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",
+    "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",
 };
 
 /* --- shared readers -------------------------------------------------------------------------- */

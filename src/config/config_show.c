@@ -239,6 +239,23 @@ static void show_local(struct show *w, const struct config_local *l)
     field_duration(w, 4, "start_timeout", l->start_timeout_us);
 }
 
+static void show_hosted(struct show *w, const struct config_provider *p)
+{
+    field_str(w, 4, "base_url", p->base_url);
+    field_str(w, 4, "key", p->key_ref);
+    field_str(w, 4, "ca_file", p->ca_file);
+    field_str(w, 4, "proxy", p->proxy);
+    field_str(w, 4, "cancel", p->cancel_bills_on ? SPAN("bills_on") : SPAN("stops"));
+    field_str(w, 4, "image_urls", p->refuse_image_urls ? SPAN("refuse") : SPAN("pass"));
+    if (p->kind != PROVIDER_OPENAI)
+        return;
+    bool chat = strcmp(p->dialect, "openai_chat") == 0;
+    field_str(w, 4, "api", chat ? SPAN("chat") : SPAN("responses"));
+    field_str(w, 4, "stream_options", p->omit_stream_options ? SPAN("omit") : SPAN("send"));
+    field_str(w, 4, "max_tokens_field",
+              p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
+}
+
 static void show_provider(struct show *w, const struct config_provider *p)
 {
     put_span(w, SPAN("  "));
@@ -246,13 +263,10 @@ static void show_provider(struct show *w, const struct config_provider *p)
     PUT(w, ":\n    kind: %s\n", config_kind_name(p->kind));
     switch (p->kind) {
     case PROVIDER_OPENAI:
-        field_str(w, 4, "base_url", p->base_url);
-        field_str(w, 4, "key", p->key_ref);
-        field_str(w, 4, "ca_file", p->ca_file);
-        field_str(w, 4, "stream_options", p->omit_stream_options ? SPAN("omit") : SPAN("send"));
-        field_str(w, 4, "max_tokens_field",
-                  p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
-        field_str(w, 4, "cancel", p->cancel_bills_on ? SPAN("bills_on") : SPAN("stops"));
+    case PROVIDER_ANTHROPIC:
+    case PROVIDER_GEMINI:
+    case PROVIDER_MISTRAL:
+        show_hosted(w, p);
         break;
     case PROVIDER_LOCAL:
         show_local(w, &p->local);
@@ -275,6 +289,7 @@ static void show_model(struct show *w, const struct config_model *m)
     put_span(w, SPAN(":\n"));
     field_str(w, 4, "provider", m->provider->name);
     field_str(w, 4, "id", m->id);
+    field_str(w, 4, "region", m->region);
     if (m->context > 0)
         field_i64(w, 4, "context", m->context);
     field_i64(w, 4, "default_max_tokens", m->default_max_tokens);
@@ -343,6 +358,53 @@ static void show_recipe(struct show *w, const struct recipe *r)
         field_i64(w, 4, "seed", r->seed);
     show_answer(w, r);
     field_bool(w, 4, "stream_members", r->stream_members);
+    field_str(w, 4, "policy", r->policy);
+}
+
+static void show_targets(struct show *w, const char *name, const struct config_target *t, size_t n)
+{
+    if (n == 0)
+        return;
+    PUT(w, "    %s:\n", name);
+    for (size_t i = 0; i < n; i++) {
+        put_span(w, SPAN("      - {model: "));
+        put_str(w, t[i].name);
+        put_span(w, SPAN(", weight: "));
+        put_double(w, t[i].weight);
+        put_span(w, SPAN("}\n"));
+    }
+}
+
+static void show_alias(struct show *w, const struct config_alias *a)
+{
+    static const char *const sorts[] = {"none", "price", "latency", "throughput"};
+    put_span(w, SPAN("  "));
+    put_str(w, a->name);
+    put_span(w, SPAN(":\n"));
+    show_targets(w, "to", a->to, a->n_to);
+    show_targets(w, "fallback", a->fallback, a->n_fallback);
+    field_str(w, 4, "sort", span_of(sorts[a->sort]));
+    if (a->policy)
+        field_str(w, 4, "policy", a->policy->name);
+}
+
+static void show_routing(struct show *w, const struct config *c)
+{
+    PUT(w, "retries: {ambiguous: %s, budget_percent: %lld}\n", c->retry_ambiguous ? "true" : "false",
+        (long long)c->retry_budget_percent);
+    PUT(w, "breaker: {failures: %lld, open: ", (long long)c->breaker_failures);
+    put_duration(w, c->breaker_open_us);
+    put_span(w, SPAN("}\n"));
+    put_span(w, c->n_policies > 0 ? SPAN("policies:\n") : SPAN("policies: {}\n"));
+    for (size_t i = 0; i < c->n_policies; i++) {
+        put_span(w, SPAN("  "));
+        put_str(w, c->policies[i].name);
+        put_span(w, SPAN(":\n"));
+        field_list(w, 4, "regions", c->policies[i].regions, c->policies[i].n_regions);
+    }
+    put_span(w, c->n_aliases > 0 ? SPAN("aliases:\n") : SPAN("aliases: {}\n"));
+    for (size_t i = 0; i < c->n_aliases; i++)
+        show_alias(w, &c->aliases[i]);
 }
 
 bool config_show(const struct config *c, struct buf *out, struct err *e)
@@ -359,6 +421,7 @@ bool config_show(const struct config *c, struct buf *out, struct err *e)
     put_span(&w, c->n_recipes > 0 ? SPAN("fusions:\n") : SPAN("fusions: {}\n"));
     for (size_t i = 0; i < c->n_recipes; i++)
         show_recipe(&w, &c->recipes[i]);
+    show_routing(&w, c);
     if (w.failed)
         buf_cut(out, before);
     return !w.failed;

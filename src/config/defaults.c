@@ -31,27 +31,6 @@ static const struct known_provider known[] = {
 static const char *const self_temperatures[] = {"0.2", "0.5", "0.7"};
 #define SELF_MAX_TOKENS 160
 
-/* --- kinds of a later version ---------------------------------------------------------------- */
-
-static const struct {
-    struct span kind;
-    const char *hint;
-} later_kinds[] = {
-    {SPAN_INIT("anthropic"), "kind: openai with base_url: https://api.anthropic.com/v1"},
-    {SPAN_INIT("gemini"),
-     "kind: openai with base_url: https://generativelanguage.googleapis.com/v1beta/openai"},
-    {SPAN_INIT("mistral"),
-     "kind: openai with base_url: https://api.mistral.ai/v1 and stream_options: omit"},
-};
-
-const char *defaults_kind_hint(struct span kind)
-{
-    for (size_t i = 0; i < COUNT_OF(later_kinds); i++)
-        if (span_eq(later_kinds[i].kind, kind))
-            return later_kinds[i].hint;
-    return NULL;
-}
-
 /* --- providers ------------------------------------------------------------------------------- */
 
 /* Asked through secret_load(), as a variable that was read once is empty from then on. */
@@ -116,7 +95,7 @@ static struct span current_model(const struct config *c, const struct config_pro
     for (size_t i = 0; i < c->n_models; i++)
         if (c->models[i].provider == p)
             return write_name(out, cap, &c->models[i]);
-    if (!k || p->kind != PROVIDER_OPENAI)
+    if (!k || !config_is_hosted(p))
         return SPAN("");
     int n = snprintf(out, cap, "%s/%s", k->name, k->id);
     return span_make(out, n > 0 && (size_t)n < cap ? (size_t)n : 0);

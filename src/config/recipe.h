@@ -48,6 +48,7 @@ struct recipe {
     struct span answer_regex; /* POSIX extended; group 1, else the whole match; only
                                * from the file */
     bool stream_members;
+    struct span policy; /* where the calls' data may go; empty: anywhere */
 };
 
 /* A recipe with every default and an empty panel. */

@@ -258,7 +258,6 @@ static const struct {
 } bad[] = {
     {"lisen: x\n", "f.yaml:1:1: unknown field 'lisen'; did you mean 'listen'?"},
     {"- a\n", "f.yaml:1:1: must be a map of fields, not a list"},
-    {"aliases: {a: b}\n", "f.yaml:1:1: aliases: this field comes with a later version"},
     {"retain: 7d\n", "f.yaml:1:9: retain: this field comes with a later version"},
     {"store: postgresql://x\n",
      "f.yaml:1:8: store: 'sqlite' is the only value so far; others come with a later version"},
@@ -301,18 +300,35 @@ static const struct {
      "f.yaml:2:3: is no usable name: use 1 to 64 of A-Z a-z 0-9 . _ : -"},
     {"providers:\n  a: local\n", "f.yaml:2:6: a: must be a map of fields, not 'local'"},
     {"providers:\n  a: {base_url: http://x}\n",
-     "f.yaml:2:3: a: needs 'kind': openai, local or recorded"},
+     "f.yaml:2:3: a: needs 'kind': openai, anthropic, gemini, mistral, local or recorded"},
     {"providers:\n  a: {kind: opeani}\n",
-     "f.yaml:2:13: kind: must be openai, local or recorded, not 'opeani'"},
-    {"providers:\n  a: {kind: anthropic}\n", "f.yaml:2:13: kind: 'anthropic' comes with a later "
-                                             "version; until then write kind: openai with "
-                                             "base_url: https://api.anthropic.com/v1"},
-    {"providers:\n  a: {kind: gemini}\n",
-     "f.yaml:2:13: kind: 'gemini' comes with a later version; until then write kind: openai with "
-     "base_url: https://generativelanguage.googleapis.com/v1beta/openai"},
-    {"providers:\n  a: {kind: mistral}\n",
-     "f.yaml:2:13: kind: 'mistral' comes with a later version; until then write kind: openai with "
-     "base_url: https://api.mistral.ai/v1 and stream_options: omit"},
+     "f.yaml:2:13: kind: must be openai, anthropic, gemini, mistral, local or recorded, not "
+     "'opeani'"},
+    {"providers:\n  a: {kind: anthropic, stream_options: omit}\n",
+     "f.yaml:2:40: stream_options: belongs to 'kind: openai', this one is 'kind: anthropic'"},
+    {"providers:\n  a: {kind: gemini, proxy: 'socks://x'}\n",
+     "f.yaml:2:28: proxy: must be none, or a proxy such as http://proxy.example.com:3128"},
+    {"policies:\n  p: {}\n",
+     "f.yaml:2:3: p: needs 'regions', a list such as [eu, on-prem, local]"},
+    {"policies:\n  p: {regions: [eu]}\nmodels:\n  m: {provider: local, policy: p}\n",
+     "f.yaml:4:32: policy: 'p' does not allow the region '' of this model"},
+    {"models:\n  m: {provider: local, policy: p}\n",
+     "f.yaml:2:32: policy: no policy is named 'p'"},
+    {"fusions:\n  f: {panel: [smollm2], policy: p}\n",
+     "f.yaml:2:33: policy: no policy is named 'p'"},
+    {"aliases:\n  a: smolm2\n",
+     "f.yaml:2:6: a: no model or recipe is named 'smolm2'; did you mean 'smollm2'?"},
+    {"aliases:\n  a: {}\n",
+     "f.yaml:2:3: a: needs 'to', a model or recipe, or a list of them"},
+    {"aliases:\n  a: {to: [{model: smollm2, weight: 0}]}\n",
+     "f.yaml:2:7: to: needs a target with a weight above 0"},
+    {"aliases:\n  smollm2: fusion\n",
+     "f.yaml:2:12: smollm2: is also the name of a model or recipe; choose another"},
+    {"aliases:\n  a: smollm2\n  b: a\n",
+     "f.yaml:3:6: b: 'a' is an alias; an alias names models and recipes"},
+    {"fusions:\n  f: {panel: [a]}\naliases:\n  a: f\n",
+     "f.yaml:2:15: the recipe 'f' names itself"},
+    {"breaker: {open: 0}\n", "f.yaml:1:17: open: must be longer than 0"},
     {"providers:\n  a: {kind: openai}\n",
      "f.yaml:2:3: a: needs 'base_url', such as https://api.example.com/v1"},
     {"providers:\n  a: {kind: openai, base_url: 'ftp://x'}\n",
@@ -330,8 +346,8 @@ static const struct {
      "f.yaml:2:31: base_url: must be plain ASCII without spaces"},
     {"providers:\n  a: {kind: openai, base_url: 'http://h', command: [x]}\n",
      "f.yaml:2:43: command: belongs to 'kind: local', this one is 'kind: openai'"},
-    {"providers:\n  a: {kind: openai, base_url: 'http://h', api: responses}\n",
-     "f.yaml:2:48: api: 'chat' is the only value so far; others come with a later version"},
+    {"providers:\n  a: {kind: openai, base_url: 'http://h', api: completions}\n",
+     "f.yaml:2:48: api: must be chat or responses, not 'completions'"},
     {"providers:\n  a: {kind: local, command: [x, y]}\n",
      "f.yaml:2:20: command: needs {port} in an argument, so that fusor knows where it listens"},
     {"providers:\n  a: {kind: local, command: x}\n",
@@ -399,7 +415,13 @@ static const char *const shown[] = {
     "providers: {}\n",
     "listen: '[::1]:1'\ntls: {cert: 'c \"1\".pem', key: k.pem}\nhosts: [a, b]\nkey: env:T_KEY\n"
     "drain: 1500ms\nkeepalive_after: 0.0005s\nlog: /l\n"
+    "policies: {eu-only: {regions: [eu, local]}}\n"
+    "aliases: {prod: {to: [{model: m, weight: 0.25}, c], fallback: h/x, sort: price, policy: "
+    "eu-only}}\n"
+    "retries: {ambiguous: true, budget_percent: 5}\nbreaker: {failures: 2, open: 500ms}\n"
     "providers:\n"
+    "  an: {kind: anthropic, proxy: 'http://p:3128', image_urls: refuse}\n"
+    "  re: {kind: openai, base_url: 'https://h/v1', api: responses}\n"
     "  h: {kind: openai, base_url: 'https://h/v1', key: env:T_KEY, region: eu, price: {input: "
     "0.000000001, output: 12.5, cache_write: 3}, cancel: bills_on}\n"
     "  l: {kind: local, command: ['./x y', '{port}', \"t\\u0085\\u2028\\ufeff\\x7f\\n\\\"\\\\\"]}\n"
@@ -408,7 +430,7 @@ static const char *const shown[] = {
     "fusions:\n"
     "  c: {mode: vote, panel: [{model: m, samples: 2, temperature: 1e0, weight: 0.1, system: "
     "\"a: b\\n# c\", aspect: '- x', max_tokens: 5, seed: 0}, h/any], judge: [m, 'true'], quorum: "
-    "2, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: {regex: "
+    "2, policy: eu-only, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: {regex: "
     "'\\d+|(\"x\")'}, criteria: \"  two\\nlines \", stream_members: true}\n",
 };
 
