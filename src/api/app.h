@@ -1,7 +1,9 @@
-/* api/app.h - the whole program as one object: configuration, store, workers; served or used in place.
+/* api/app.h - the whole program as one object: configuration, store, workers; served or used in
+ * place.
  *
- * `fusor serve` opens it and serves; `fusor ask` and `fusor plan` open it without listening and run one
- * worker on their own thread. Nothing in the program is global: everything hangs on this struct. */
+ * `fusor serve` opens it and serves; `fusor ask` and `fusor plan` open it without listening and run
+ * one worker on their own thread. Nothing in the program is global: everything hangs on this
+ * struct. */
 #ifndef FUSOR_API_APP_H
 #define FUSOR_API_APP_H
 
@@ -30,24 +32,33 @@ AUTO_DEFINE(app)
 /* Listens, says so on stderr, and runs until SIGTERM or SIGINT has drained it. SIGHUP reloads. */
 MUST_USE bool app_serve(struct app *a, struct err *e);
 
-/* --- used in place (not serving) -------------------------------------------------------------------- */
+/* --- used in place (not serving)
+ * -------------------------------------------------------------------- */
 struct worker *app_worker(struct app *a);
 struct loop *app_loop(struct app *a);
 const struct config *app_config(const struct app *a);
 
-/* A client's model name as a source: a model, or a recipe as a fusion. Lives in `arena` and as long as
- * the worker's present snapshot. */
+struct app_ask {
+    struct span name;                   /* a model, a recipe or an alias */
+    const struct chat_request *request; /* its wishes about routing; NULL: none */
+    struct span policy;                 /* of the header x-fusor-policy; empty: none */
+};
+/* What is asked, as a source. Lives in `arena` and as long as the worker's present snapshot. */
 struct app_target {
     struct chat_source *source;
-    const struct recipe *recipe; /* NULL for a model */
-    struct span name;            /* canonical */
+    const struct recipe *recipe;      /* the first target is a fusion; else NULL */
+    const struct chat_rule *rules;    /* for chat_start_opts */
+    struct failover_source *failover; /* NULL: one target */
+    struct span name;
 };
-MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, struct span name,
+/* ERR_NOT_FOUND "model_not_found"; ERR_FORBIDDEN "region_not_allowed" when no target is in a region
+ * that the policies allow. */
+MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask *ask,
                              struct app_target *out, struct err *e);
 const struct fusion_env *worker_fusion_env(struct worker *w);
 
-/* "PREFIX/lib/fusor", ".runtime" beside the build, or $FUSOR_RUNTIME: where the embedded model runtime
- * is; false when there is none. */
+/* "PREFIX/lib/fusor", ".runtime" beside the build, or $FUSOR_RUNTIME: where the embedded model
+ * runtime is; false when there is none. */
 bool app_runtime_dir(char *out, size_t cap);
 /* The state directory's socket, "DIR/fusor.sock". False when it does not fit. */
 bool app_socket_path(const struct config *c, char *out, size_t cap);

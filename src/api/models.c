@@ -50,6 +50,8 @@ void api_models(struct api_request *rq)
     json_w_cstr(&w, "list");
     json_w_key(&w, "data");
     json_w_arr(&w);
+    for (size_t i = 0; i < c->n_aliases; i++)
+        write_model(&w, c->aliases[i].name, SPAN("fusor"), 0, created_of(rq));
     for (size_t i = 0; i < c->n_recipes; i++)
         write_model(&w, c->recipes[i].name, SPAN("fusor"), 0, created_of(rq));
     for (size_t i = 0; i < c->n_models; i++)
@@ -97,7 +99,9 @@ void api_model(struct api_request *rq)
     bool ok = route_resolve(rq->lane->route, a, name, &t, &e);
     if (ok) {
         json_w_init(&w, &b, &e);
-        if (t.recipe)
+        if (t.alias)
+            write_model(&w, t.alias->name, SPAN("fusor"), 0, created_of(rq));
+        else if (t.recipe)
             write_model(&w, t.recipe->name, SPAN("fusor"), 0, created_of(rq));
         else
             write_model(&w, t.model->name, t.model->provider->name, t.model->context,

@@ -173,7 +173,8 @@ static bool read_recipe(struct snapshot *s, struct node n, struct span name, str
         return node_fail_type(n, "a map of fields", e);
     recipe_init(r);
     r->name = name;
-    if (!recipe_read(n, false, r, e))
+    if (!recipe_read(n, false, r, e) ||
+        !config_read_policy_name(s, node_get(n, "policy"), &r->policy, e))
         return false;
     return r->n_panel > 0 ||
            node_fail(n, e, "needs 'panel', a list of 1 to %d members", LIMIT_PANEL);
@@ -218,17 +219,11 @@ bool config_read_recipes(struct snapshot *s, struct node n, struct err *e)
     return true;
 }
 
-static bool check_policy(struct snapshot *s, struct node n, struct err *e)
-{
-    const struct config_policy *found;
-    return config_read_policy_name(s, node_get(n, "policy"), &found, e);
-}
-
 bool config_check_recipes(struct snapshot *s, struct node n, struct err *e)
 {
     for (size_t i = 0; i < s->c.n_recipes; i++) {
         struct node one = i < node_count(n) ? node_at(n, i, NULL) : (struct node){NULL, NULL};
-        if (!check_names(&s->c, one, &s->c.recipes[i], e) || !check_policy(s, one, e))
+        if (!check_names(&s->c, one, &s->c.recipes[i], e))
             return false;
     }
     return true;

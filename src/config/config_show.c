@@ -358,7 +358,8 @@ static void show_recipe(struct show *w, const struct recipe *r)
         field_i64(w, 4, "seed", r->seed);
     show_answer(w, r);
     field_bool(w, 4, "stream_members", r->stream_members);
-    field_str(w, 4, "policy", r->policy);
+    if (r->policy)
+        field_str(w, 4, "policy", r->policy->name);
 }
 
 static void show_targets(struct show *w, const char *name, const struct config_target *t, size_t n)
@@ -390,8 +391,8 @@ static void show_alias(struct show *w, const struct config_alias *a)
 
 static void show_routing(struct show *w, const struct config *c)
 {
-    PUT(w, "retries: {ambiguous: %s, budget_percent: %lld}\n", c->retry_ambiguous ? "true" : "false",
-        (long long)c->retry_budget_percent);
+    PUT(w, "retries: {ambiguous: %s, budget_percent: %lld}\n",
+        c->retry_ambiguous ? "true" : "false", (long long)c->retry_budget_percent);
     PUT(w, "breaker: {failures: %lld, open: ", (long long)c->breaker_failures);
     put_duration(w, c->breaker_open_us);
     put_span(w, SPAN("}\n"));

@@ -283,13 +283,14 @@ static bool check_quorum(struct node n, const struct recipe *r, struct err *e)
                      (long long)r->quorum);
 }
 
-/* A request names its policy in a header, which holds for models too. */
-static bool read_policy(struct node n, bool from_request, struct span *out, struct err *e)
+/* A request names its policy in a header, which holds for models too; the file's is read in
+ * config_recipes.c. */
+static bool check_policy(struct node n, bool from_request, struct err *e)
 {
-    if (from_request && !node_skip(n))
-        return node_fail(n, e, "is set in the configuration; a request names its own in the header "
-                               "x-fusor-policy");
-    return node_str(n, out, e);
+    return !from_request || node_skip(n) ||
+           node_fail(n, e,
+                     "is set in the configuration; a request names its own in the header "
+                     "x-fusor-policy");
 }
 
 bool recipe_read(struct node n, bool from_request, struct recipe *r, struct err *e)
@@ -310,8 +311,7 @@ bool recipe_read(struct node n, bool from_request, struct recipe *r, struct err 
               node_i64(node_get(n, "seed"), 0, MAX_SEED, &out.seed, e) &&
               read_answer(node_get(n, "answer"), from_request, &out, e) &&
               node_bool(node_get(n, "stream_members"), &out.stream_members, e) &&
-              read_policy(node_get(n, "policy"), from_request, &out.policy, e) &&
-              check_quorum(n, &out, e);
+              check_policy(node_get(n, "policy"), from_request, e) && check_quorum(n, &out, e);
     if (ok)
         *r = out;
     return ok;

@@ -235,7 +235,8 @@ bool member_start(struct fusion *f, size_t i, struct err *e)
     struct chat_start_opts o = {.request_id = f->opts.request_id,
                                 .deadline_us = fusion_deadline(f),
                                 .depth = f->opts.depth + 1,
-                                .role = "member"};
+                                .role = "member",
+                                .rules = m->model->rules};
     struct err failure = {0};
     *s = (struct slot){.f = f, .model = m->model, .pub = &f->members[i], .sink.on_event = on_event};
     s->started_us = loop_now_us(f->env->loop);

@@ -4,7 +4,8 @@
 
 #define TOKENS_PER_PRICE 1000000 /* prices are per million tokens */
 
-/* The one typedef: ISO C has no such type, and gcc and clang accept this spelling under -pedantic. */
+/* The one typedef: ISO C has no such type, and gcc and clang accept this spelling under -pedantic.
+ */
 __extension__ typedef unsigned __int128 uint128;
 
 static int64_t at_least_0(int64_t v)
@@ -28,8 +29,8 @@ static uint128 product(int64_t tokens, int64_t price)
     return (uint128)at_least_0(tokens) * (uint128)at_least_0(price);
 }
 
-/* sum: nano-USD times TOKENS_PER_PRICE. Four products of two int64 fit in 128 bits without a sign, and
- * leave room for the rounding. */
+/* sum: nano-USD times TOKENS_PER_PRICE. Four products of two int64 fit in 128 bits without a sign,
+ * and leave room for the rounding. */
 static int64_t round_up(uint128 sum)
 {
     uint128 nusd = (sum + TOKENS_PER_PRICE - 1) / TOKENS_PER_PRICE;
@@ -68,4 +69,21 @@ int64_t nusd_add(int64_t a, int64_t b)
     if (a < 0 || b < 0)
         return -1;
     return a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
+static int64_t dearer(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+void price_raise(struct price *p, const struct price *other)
+{
+    if (!p->known || !other->known) {
+        *p = (struct price){-1, -1, -1, -1, false};
+        return;
+    }
+    p->input = dearer(p->input, other->input);
+    p->cached = dearer(p->cached, other->cached);
+    p->cache_write = dearer(p->cache_write, other->cache_write);
+    p->output = dearer(p->output, other->output);
 }

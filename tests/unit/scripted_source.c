@@ -178,6 +178,7 @@ static struct chat_call *start(struct chat_source *s, const struct chat_request 
     size_t n = m->starts++;
     struct script script = m->scripts[n < m->n_scripts ? n : m->n_scripts - 1];
     assert_true(o->depth > 0);
+    m->deadline_us = o->deadline_us;
     note_request(m, r);
     if (m->answer)
         m->answer(m, r, &script);
@@ -205,8 +206,8 @@ static const struct chat_source_ops source_ops = {start};
 /* --- the environment -----------------------------------------------------------------------------
  */
 
-static bool resolve(void *ctx, struct arena *a, struct span name, struct fusion_model *out,
-                    struct err *e)
+static bool resolve(void *ctx, struct arena *a, struct span name, const struct chat_rule *rules,
+                    struct fusion_model *out, struct err *e)
 {
     struct lab *l = ctx;
     for (size_t i = 0; i < l->n; i++) {

@@ -45,6 +45,7 @@ struct scripted {
     void *ctx;
     /* what happened */
     size_t starts, ended, cancelled, pauses, resumes;
+    int64_t deadline_us;      /* of the last call */
     int64_t billed_nusd;      /* of all calls that ended or were cancelled; -1: one was unknown */
     struct buf asked;         /* the last request: "[role] text\n" per message */
     struct chat_request last; /* borrowed from the fusion: for numbers only after its end */

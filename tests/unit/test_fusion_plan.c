@@ -13,7 +13,7 @@
 
 static bool plan(struct rig *g, struct arena *a, struct fusion_plan *p, struct err *e)
 {
-    return fusion_plan_make(a, &g->lab.env, &g->lab.recipe, &g->req, p, e);
+    return fusion_plan_make(a, &g->lab.env, &g->lab.recipe, &g->req, NULL, p, e);
 }
 
 /* --- what a recipe cannot take -------------------------------------------------------------------
