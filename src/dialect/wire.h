@@ -29,7 +29,7 @@ MUST_USE bool wire_get_str(json_val *obj, const char *key, bool required,
 /* The value unless it is null. */
 json_val *wire_get(json_val *obj, const char *key);
 
-/* --- members of an object that is being written; nothing when p is NULL -------------------------- */
+/* --- members of an object that is being written; nothing when p is NULL ----------------------- */
 
 void wire_str(struct json_w *w, const char *key, struct span s);
 void wire_raw(struct json_w *w, const char *key, struct span json); /* already JSON */

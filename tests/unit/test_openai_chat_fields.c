@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "chat_log.h"
 #include "json/json.h"
 
@@ -280,12 +281,36 @@ static void test_hidden(void **state)
     buf_done(&out);
 }
 
+static void test_no_memory(void **state)
+{
+    static const struct dialect_target target = {.dialect = SPAN_INIT("openai_chat")};
+    for (size_t i = 0; i < COUNT_OF(sent); i++) {
+        bool failed = true;
+        for (unsigned long n = 1; failed; n++) {
+            struct chat_request r;
+            struct buf out;
+            struct err e = {0};
+            buf_init(&out, KIB(64));
+            mem_fail_at(n);
+            struct arena *a = arena_new(0);
+            bool ok = a && dialect_openai_chat.read_request(a, span_of(sent[i].in), &r, &e) &&
+                      dialect_openai_chat.write_request(&r, &target, &out, NULL, &e);
+            failed = mem_failed();
+            mem_fail_at(0);
+            assert_true(ok == !failed);
+            assert_true(ok || !a || e.cls == ERR_NOMEM);
+            arena_free(a);
+            buf_done(&out);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong),   cmocka_unit_test(test_sent),
         cmocka_unit_test(test_carried), cmocka_unit_test(test_other_dialect),
-        cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_hidden),  cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
