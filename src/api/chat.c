@@ -371,6 +371,7 @@ static bool prepare(struct chat_reply *r, struct err *e)
     rng_name(&rq->worker->names, token, 24);
     rq->outcome.model = r->request.model;
     r->head.id = arena_printf(a, "chatcmpl-%s", token);
+    r->head.request = &r->request;
     r->head.model = r->request.model;
     r->head.created = clock_wall_ms() / 1000;
     r->head.stream_usage = r->request.stream_usage;

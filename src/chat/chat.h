@@ -47,6 +47,7 @@ struct chat_part {
 #define CHAT_SIGNED_ANTHROPIC SPAN("anthropic-claude-v1")
 #define CHAT_SIGNED_GEMINI    SPAN("google-gemini-v1")
 #define CHAT_SIGNED_OPENAI    SPAN("openai-responses-v1")
+#define CHAT_SIGNED_MISTRAL   SPAN("mistral-thinking-v1") /* OpenRouter has no name for it */
 
 /* A field unknown to us, kept for an upstream of the same dialect. */
 struct chat_extra {
@@ -109,6 +110,7 @@ struct chat_request {
     size_t n_stop;
     struct span reasoning_effort;  /* "none", "low", ...; p NULL: absent */
     int64_t reasoning_tokens;      /* how many to think with at most; 0: absent */
+    bool reasoning_hidden;         /* the client does not want to see it */
     struct span reasoning_summary; /* "auto", "concise", "detailed"; p NULL: absent */
     struct span verbosity;         /* "low", "medium", "high"; p NULL: absent */
     int64_t n;                     /* answers wanted, 1 unless asked */

@@ -29,6 +29,11 @@ MUST_USE bool wire_get_str(json_val *obj, const char *key, bool required,
 /* The value unless it is null. */
 json_val *wire_get(json_val *obj, const char *key);
 
+/* --- members of an object that is being written; nothing when p is NULL ----------------------- */
+
+void wire_str(struct json_w *w, const char *key, struct span s);
+void wire_raw(struct json_w *w, const char *key, struct span json); /* already JSON */
+
 /* --- tool call ids ------------------------------------------------------------------------------ */
 
 /* Letters and digits, as many as Mistral's clients demand of an id. */
@@ -37,6 +42,9 @@ json_val *wire_get(json_val *obj, const char *key);
  * the answer's id and the number of the call, in `made`. */
 struct span wire_call_id(struct span id, struct span answer_id, size_t index,
                          char made[static WIRE_CALL_ID_BYTES]);
+
+/* As many letters and digits, made from a hash. */
+void wire_short_id(uint64_t hash, char out[static WIRE_CALL_ID_BYTES]);
 
 /* --- what was left out --------------------------------------------------------------------------- */
 
