@@ -29,10 +29,6 @@ bool oai_write_request(const struct chat_request *r, const struct dialect_target
 MUST_USE bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t index,
                                 const struct dialect_target *t, bool same,
                                 struct dialect_notes *notes, struct err *e);
-/* Fields unknown to us into the open object, of a request or of the message at `at`. */
-MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                               const struct wire_path *at, bool same, struct dialect_notes *notes,
-                               struct err *e);
 
 /* --- usage ------------------------------------------------------------------------------------ */
 

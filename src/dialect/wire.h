@@ -42,5 +42,23 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
 
 /* Lists a field that was left out; once. notes may be NULL. */
 void wire_note(struct dialect_notes *notes, struct span name);
+/* Fields unknown to us into the open object, of a request or of the message at `at`. same: the
+ * upstream speaks the dialect that they came in; others get none of them: hints are listed, anything
+ * else is an error. */
+MUST_USE bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
+                                const struct wire_path *at, bool same,
+                                struct dialect_notes *notes, struct err *e);
+
+/* --- refusals of upstreams ------------------------------------------------------------------------ */
+
+/* What an error body says, in whatever shape; spans borrow from the document. */
+struct wire_said {
+    struct span message, code, type, param;
+    int64_t status; /* number in `code` or `status`, 0: none */
+};
+/* Whether code or type is this word. */
+bool wire_says(const struct wire_said *s, const char *word);
+/* The refusal as an error of ours; status is the upstream's, or what its words amount to. */
+void wire_refused(int status, const struct wire_said *s, struct err *out);
 
 #endif
