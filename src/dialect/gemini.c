@@ -23,8 +23,7 @@ const struct dialect dialect_gemini = {
     .read_error = gem_read_error,
 };
 
-/* --- models
- * --------------------------------------------------------------------------------------- */
+/* --- models ----------------------------------------------------------------------------------- */
 
 static bool has(struct span s, struct span word)
 {
@@ -86,8 +85,7 @@ bool gem_wants_signatures(const struct gem_model *m)
     return m->major >= 3;
 }
 
-/* --- path
- * ----------------------------------------------------------------------------------------- */
+/* --- path ------------------------------------------------------------------------------------- */
 
 /* Everything but RFC 3986's unreserved characters is encoded: the name stays one segment. */
 static bool add_segment(struct buf *out, struct span s, struct err *e)

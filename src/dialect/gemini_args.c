@@ -35,8 +35,7 @@ void gem_args_clear(struct gem_args *a)
     a->in_string = false;
 }
 
-/* --- paths
- * ---------------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 struct step {
     bool is_index;
@@ -109,8 +108,7 @@ static bool same_step(const struct step *a, const struct step *b)
                         : a->quoted == b->quoted && span_eq(a->name, b->name));
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool nonsense(struct err *e)
 {

@@ -8,8 +8,7 @@
 
 #include "dialect/wire.h"
 
-/* --- models: what differs from one generation to the next goes by the name
- * ------------------------ */
+/* --- models: what differs from one generation to the next goes by the name -------------------- */
 
 struct gem_model {
     struct span name; /* without "models/" in front; borrowed */
@@ -25,8 +24,7 @@ bool gem_has_call_ids(const struct gem_model *m);
 /* The first call of each step must be signed. */
 bool gem_wants_signatures(const struct gem_model *m);
 
-/* --- requests
- * ------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 enum gem_role { GEM_NOBODY, GEM_USER, GEM_MODEL };
 
@@ -68,8 +66,7 @@ struct gem_schema {
 MUST_USE bool gem_write_schema(struct gem_out *o, const struct gem_schema *s,
                                const struct wire_path *at);
 
-/* --- answers
- * -------------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 struct dialect_reader *gem_reader_new(void);
 void gem_reader_free(struct dialect_reader *rd);

@@ -117,8 +117,7 @@ static bool fail(struct dialect_reader *rd, const struct err *err)
     return false;
 }
 
-/* --- calls
- * ---------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 /* Whether no call of the answer has this id so far; then it is taken. */
 static bool take_id(struct dialect_reader *rd, struct span id)
@@ -241,8 +240,7 @@ static bool read_call(struct dialect_reader *rd, json_val *v, struct span signat
     return add_pieces(rd, pieces, e) && (goes_on || end_call(rd, e));
 }
 
-/* --- parts
- * ---------------------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------------------------------ */
 
 static bool push_text(struct dialect_reader *rd, struct span text, struct err *e)
 {
@@ -298,8 +296,7 @@ static bool read_parts(struct dialect_reader *rd, json_val *candidate, struct er
     return true;
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Candidate.FinishReason. Not in the list: OTHER, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL,
  * TOO_MANY_TOOL_CALLS, MISSING_THOUGHT_SIGNATURE, MALFORMED_RESPONSE, IMAGE_OTHER, NO_IMAGE and
@@ -362,8 +359,7 @@ static bool finish_up(struct dialect_reader *rd, struct err *e)
     return true;
 }
 
-/* --- one chunk
- * ------------------------------------------------------------------------------------ */
+/* --- one chunk -------------------------------------------------------------------------------- */
 
 /* Tokens: absent, negative and broken numbers count as none. */
 static int64_t tokens(json_val *v, const char *key)

@@ -20,8 +20,7 @@
  * dialect always: hint, or a 400 */
 #include "dialect/gemini_priv.h"
 
-/* --- tools
- * ---------------------------------------------------------------------------------------- */
+/* --- tools ------------------------------------------------------------------------------------ */
 
 static bool write_function(struct gem_out *o, const struct chat_tool *t, const struct wire_path *at)
 {
@@ -116,8 +115,7 @@ static bool write_tools(struct gem_out *o)
     return true;
 }
 
-/* --- system
- * --------------------------------------------------------------------------------------- */
+/* --- system ----------------------------------------------------------------------------------- */
 
 static bool is_system(const struct chat_message *m)
 {
@@ -175,8 +173,7 @@ static bool write_system(struct gem_out *o, size_t n)
     return true;
 }
 
-/* --- all
- * ------------------------------------------------------------------------------------------ */
+/* --- all -------------------------------------------------------------------------------------- */
 
 /* What changes the answer and cannot be said. */
 static bool check(const struct chat_request *r, struct err *e)

@@ -83,8 +83,7 @@ static bool write_format(struct config *c)
     return gem_write_schema(c->o, &schema, &at);
 }
 
-/* --- thinking
- * ------------------------------------------------------------------------------------- */
+/* --- thinking --------------------------------------------------------------------------------- */
 
 /* Google's own table for reasoning_effort (ai.google.dev/gemini-api/docs/openai), and the words
  * that have come since: for 3 and later a level, for 2.5 a budget. */

@@ -55,8 +55,7 @@ void gem_write_text(struct gem_out *o, enum gem_role role, struct span text)
     json_w_obj_end(o->w);
 }
 
-/* --- files
- * ---------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 /* "data:image/png;base64,AAAA" */
 struct data_url {
@@ -196,8 +195,7 @@ static bool write_audio(const struct msg *b, const struct chat_part *p)
     return true;
 }
 
-/* --- calls and their results
- * ---------------------------------------------------------------------- */
+/* --- calls and their results ------------------------------------------------------------------ */
 
 /* The text if it is a JSON object; else p NULL. unwrap: null counts as an empty one. */
 static struct span object_in(struct gem_out *o, struct span text, bool unwrap, bool *no_memory)
@@ -415,8 +413,7 @@ bool gem_write_result(struct gem_out *o, size_t message, const struct chat_part 
     return ok;
 }
 
-/* --- a message
- * ------------------------------------------------------------------------------------ */
+/* --- a message -------------------------------------------------------------------------------- */
 
 /* A text that takes the signature of the message's text, if it is the last. */
 static void write_text(struct msg *b, const struct chat_part *p)

@@ -45,8 +45,7 @@ static bool has_calls(const struct chat_message *m)
     return false;
 }
 
-/* --- the results of one turn
- * ---------------------------------------------------------------------- */
+/* --- the results of one turn ------------------------------------------------------------------ */
 
 /* A tool message; those with the same call id stand in a chain: some servers have given two calls
  * of a turn one id, and then the first result answers the first call. */
@@ -141,8 +140,7 @@ static bool write_results(struct turn *t)
     return ok;
 }
 
-/* --- all messages
- * --------------------------------------------------------------------------------- */
+/* --- all messages ----------------------------------------------------------------------------- */
 
 /* The messages from i on that belong to the calls before them. */
 static size_t end_of_results(const struct chat_request *r, size_t i)

@@ -72,7 +72,7 @@ json_val *wire_get(json_val *obj, const char *key)
 }
 
 bool wire_get_str(json_val *obj, const char *key, bool required, const struct wire_path *at,
-                 struct span *out, struct err *e)
+                  struct span *out, struct err *e)
 {
     json_val *v = wire_get(obj, key);
     if (!v)
@@ -95,8 +95,8 @@ void wire_note(struct dialect_notes *notes, struct span name)
 
 /* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
 bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                      const struct wire_path *at, bool same, struct dialect_notes *notes,
-                      struct err *e)
+                       const struct wire_path *at, bool same, struct dialect_notes *notes,
+                       struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
         const struct chat_extra *x = &extras[i];
@@ -109,8 +109,8 @@ bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t
             char name[64];
             text_visible_cstr(name, sizeof name, x->name);
             return wire_bad_key(at, name, e,
-                               "is a field that the upstream of this model does not "
-                               "know: leave it out");
+                                "is a field that the upstream of this model does not "
+                                "know: leave it out");
         }
         json_w_str(w, x->name);
         w->failed = w->failed || !buf_add_char(w->b, ':', w->e);
@@ -120,7 +120,8 @@ bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t
     return true;
 }
 
-/* Made from the answer's id and the number of the call, so it is the same whenever it is asked for. */
+/* Made from the answer's id and the number of the call, so it is the same whenever it is asked for.
+ */
 static void make_id(struct span answer_id, size_t index, char out[static WIRE_CALL_ID_BYTES])
 {
     static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

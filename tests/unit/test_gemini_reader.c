@@ -277,8 +277,7 @@ static void test_bodies(void **state)
     }
 }
 
-/* --- what a log does not show
- * --------------------------------------------------------------------- */
+/* --- what a log does not show ----------------------------------------------------------------- */
 
 static void collect(const char *in, struct chat_collect *c)
 {
@@ -328,8 +327,7 @@ static void test_signatures(void **state)
     chat_collect_done(&c);
 }
 
-/* --- errors before a stream
- * ----------------------------------------------------------------------- */
+/* --- errors before a stream ------------------------------------------------------------------- */
 
 #define ERROR(code, status, message, more)                                                         \
     "{\"error\":{\"code\":" code ",\"message\":\"" message "\",\"status\":\"" status "\"" more "}" \
@@ -412,8 +410,7 @@ static void test_refusals(void **state)
     }
 }
 
-/* --- hostile input and memory
- * --------------------------------------------------------------------- */
+/* --- hostile input and memory ----------------------------------------------------------------- */
 
 /* Each stream cut at every third byte: some end, never a crash. */
 static void test_cut_anywhere(void **state)
