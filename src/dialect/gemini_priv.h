@@ -76,6 +76,12 @@ void gem_reader_eof(struct dialect_reader *rd);
 enum dialect_status gem_reader_next(struct dialect_reader *rd, struct chat_event *out,
                                     struct err *e);
 
+/* Ids of blocks of reasoning: thoughts, and the signature of the answer's text. Clients that join
+ * what came in pieces may join the two; the id of the last piece then says what the signature is
+ * of. */
+#define GEM_THOUGHT_BLOCK SPAN("gemini-thought")
+#define GEM_TEXT_BLOCK    SPAN("gemini-text")
+
 /* Arguments of a call put together from pieces that name their place by a JSON path. */
 struct gem_args {
     struct buf text; /* the JSON so far, its containers still open */

@@ -13,10 +13,8 @@
 
 #define MAX_CALLS 512
 /* Chunks that are no JSON and are skipped before the stream is given up. */
-#define MAX_SKIPPED   3
-#define NAME_BYTES    KIB(1)
-#define THOUGHT_BLOCK SPAN("thought")
-#define TEXT_BLOCK    SPAN("text")
+#define MAX_SKIPPED 3
+#define NAME_BYTES  KIB(1)
 
 /* An event that waits for reader_next(). Those of a call borrow from reader->strings, which may
  * move until then: id, name, signature and arguments stand there one behind the other. */
@@ -278,11 +276,12 @@ static bool read_part(struct dialect_reader *rd, json_val *v, struct err *e)
     if (json_is_obj(call))
         return read_call(rd, call, signature, e);
     if (thought)
-        return push_reasoning(rd, text, signature, THOUGHT_BLOCK, e);
+        return push_reasoning(rd, text, signature, GEM_THOUGHT_BLOCK, e);
     if (json_get(v, "inlineData") || json_get(v, "fileData"))
         return err_set(e, ERR_UPSTREAM,
                        "the upstream sent a file, and answers here are text: ask another model");
-    return push_text(rd, text, e) && push_reasoning(rd, (struct span){0}, signature, TEXT_BLOCK, e);
+    return push_text(rd, text, e) &&
+           push_reasoning(rd, (struct span){0}, signature, GEM_TEXT_BLOCK, e);
 }
 
 static bool read_parts(struct dialect_reader *rd, json_val *candidate, struct err *e)

@@ -437,6 +437,8 @@ static void write_reasoning(struct msg *b, const struct chat_part *p)
 {
     struct json_w *w = b->o->w;
     bool signed_here = p->signature.n > 0 && span_eq(p->format, CHAT_SIGNED_GEMINI);
+    if (p == b->signature) /* it goes with the text */
+        return;
     if (signed_here && p->text.n > 0) {
         gem_content(b->o, b->role);
         json_w_obj(w);
@@ -445,7 +447,7 @@ static void write_reasoning(struct msg *b, const struct chat_part *p)
         json_w_bool(w, true);
         member(w, "thoughtSignature", p->signature);
         json_w_obj_end(w);
-    } else if (p != b->signature && !(signed_here && map_get(b->calls, p->id))) {
+    } else if (!(signed_here && map_get(b->calls, p->id))) {
         wire_note(b->o->notes, SPAN("messages.reasoning"));
     }
 }
@@ -478,11 +480,13 @@ static bool write_part(struct msg *b, const struct chat_part *p)
     return true;
 }
 
-/* A signature without text, whose place is another part. */
+/* A signature whose place is another part: without text, or with thoughts that a client joined it
+ * to. */
 static bool is_lone_signature(const struct chat_part *p)
 {
-    return p->kind == CHAT_PART_REASONING && p->text.n == 0 && p->signature.n > 0 &&
-           span_eq(p->format, CHAT_SIGNED_GEMINI);
+    return p->kind == CHAT_PART_REASONING && p->signature.n > 0 &&
+           span_eq(p->format, CHAT_SIGNED_GEMINI) &&
+           (p->text.n == 0 || span_eq(p->id, GEM_TEXT_BLOCK));
 }
 
 /* OpenRouter keeps the signature of a call beside it: in an encrypted block of reasoning with the

@@ -123,6 +123,15 @@ static const struct sent_case pass[] = {
      ",{\"parts\":[{\"text\":\"h\",\"thought\":true,\"thoughtSignature\":\"S1\"},{"
      "\"text\":\"x\",\"thoughtSignature\":\"S2\"}],\"role\":\"model\"}," HI "]}",
      ""},
+    {"thoughts joined to the signature of the text", G3,
+     MSG(USER ",{\"role\":\"assistant\",\"content\":\"x\",\"reasoning_details\":[{\"type\":"
+              "\"reasoning.text\","
+              "\"text\":\"h\",\"id\":\"gemini-thought\",\"format\":\"google-gemini-v1\"},{\"type\":"
+              "\"reasoning.text\",\"signature\":\"S\",\"id\":\"gemini-text\",\"format\":"
+              "\"google-gemini-v1\"}]}," USER),
+     "{\"contents\":[" HI
+     ",{\"parts\":[{\"text\":\"x\",\"thoughtSignature\":\"S\"}],\"role\":\"model\"}," HI "]}",
+     ""},
     {"reasoning of others", G3,
      MSG(USER ",{\"role\":\"assistant\",\"content\":\"x\",\"reasoning_details\":[{\"type\":"
               "\"reasoning.text\","
