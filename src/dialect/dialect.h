@@ -100,5 +100,6 @@ struct dialect {
 const struct dialect *dialect_find(struct span name);
 extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_mistral;
+extern const struct dialect dialect_gemini;
 
 #endif

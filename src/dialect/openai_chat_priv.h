@@ -55,10 +55,6 @@ void oai_write_function(struct json_w *w, const struct chat_tool *tool, struct s
 /* required: the word for "some tool". */
 void oai_write_choice(struct json_w *w, const struct chat_request *r, const char *required);
 void oai_write_stop(struct json_w *w, const struct chat_request *r);
-/* Fields unknown to us into the open object, of a request or of the message at `at`. */
-MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                               const struct wire_path *at, bool same, struct dialect_notes *notes,
-                               struct err *e);
 
 /* --- usage ------------------------------------------------------------------------------------ */
 

@@ -3,7 +3,6 @@
  * Built from scratch: nothing of the client's body passes but what chat_request holds. Extras go to
  * an upstream of their own dialect only; hints that stay behind are listed, anything else that
  * cannot be carried is a 400 that names it. */
-#include "base/text.h"
 #include "dialect/openai_chat_priv.h"
 
 static void write_sampling(struct json_w *w, const struct chat_request *r,
@@ -145,33 +144,6 @@ static bool write_tools(struct json_w *w, const struct chat_request *r, bool sam
     return true;
 }
 
-/* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
-bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                      const struct wire_path *at, bool same, struct dialect_notes *notes,
-                      struct err *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct chat_extra *x = &extras[i];
-        bool inner = span_find(x->name, ".") < x->name.n;
-        if (x->hint && (!same || inner)) {
-            wire_note(notes, x->name);
-            continue;
-        }
-        if (!same) {
-            char name[64];
-            text_visible_cstr(name, sizeof name, x->name);
-            return wire_bad_key(at, name, e,
-                                "is a field that the upstream of this model does not "
-                                "know: leave it out");
-        }
-        json_w_str(w, x->name);
-        w->failed = w->failed || !buf_add_char(w->b, ':', w->e);
-        w->comma = false;
-        json_w_raw(w, x->json);
-    }
-    return true;
-}
-
 static void write_hints(struct json_w *w, const struct chat_request *r, bool same,
                         struct dialect_notes *notes)
 {
@@ -219,7 +191,7 @@ bool oai_write_request(const struct chat_request *r, const struct dialect_target
         write_hints(&w, r, same, notes);
         write_stream(&w, t);
     }
-    ok = ok && oai_write_extras(&w, r->extras, r->n_extras, NULL, same, notes, e);
+    ok = ok && wire_write_extras(&w, r->extras, r->n_extras, NULL, same, notes, e);
     json_w_obj_end(&w);
     if (ok && json_w_end(&w))
         return true;

@@ -333,7 +333,7 @@ bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t in
             if (m->parts[i].kind == CHAT_PART_REFUSAL)
                 wire_str(w, "refusal", m->parts[i].text);
     write_calls(&o);
-    if (!oai_write_extras(w, m->extras, m->n_extras, &o.at, same, notes, e))
+    if (!wire_write_extras(w, m->extras, m->n_extras, &o.at, same, notes, e))
         return false;
     json_w_obj_end(w);
     return true;

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/text.h"
+
 bool wire_is_name(struct span s)
 {
     if (s.n == 0 || s.n > 64)
@@ -105,6 +107,33 @@ void wire_note(struct dialect_notes *notes, struct span name)
         if (span_eq(notes->ignored[i], name))
             return;
     notes->ignored[notes->n++] = name;
+}
+
+/* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
+bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
+                       const struct wire_path *at, bool same, struct dialect_notes *notes,
+                       struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct chat_extra *x = &extras[i];
+        bool inner = span_find(x->name, ".") < x->name.n;
+        if (x->hint && (!same || inner)) {
+            wire_note(notes, x->name);
+            continue;
+        }
+        if (!same) {
+            char name[64];
+            text_visible_cstr(name, sizeof name, x->name);
+            return wire_bad_key(at, name, e,
+                                "is a field that the upstream of this model does not "
+                                "know: leave it out");
+        }
+        json_w_str(w, x->name);
+        w->failed = w->failed || !buf_add_char(w->b, ':', w->e);
+        w->comma = false;
+        json_w_raw(w, x->json);
+    }
+    return true;
 }
 
 void wire_short_id(uint64_t hash, char out[static WIRE_CALL_ID_BYTES])
