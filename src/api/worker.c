@@ -60,6 +60,7 @@ static bool lane_resolve(void *ctx, struct arena *a, struct span name, struct fu
                                  .source = t.source,
                                  .price = t.model->price,
                                  .context = t.model->context,
+                                 .max_output = t.model->max_output,
                                  .default_max_tokens = t.model->default_max_tokens,
                                  .json_schema = same_engine(t.model),
                                  .bills_on = t.model->provider->cancel_bills_on,

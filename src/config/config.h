@@ -13,10 +13,41 @@
 
 enum provider_kind { PROVIDER_OPENAI, PROVIDER_LOCAL, PROVIDER_RECORDED };
 
+/* Nano-USD per million tokens, -1 unknown: what a whole call costs whose input is above that many
+ * tokens. */
+struct price_tier {
+    int64_t above_tok;
+    int64_t input, cached, cache_write, output;
+};
+
+#define PRICE_TIERS 3 /* a long input has at most that many prices of its own */
+
 /* Nano-USD per million tokens, -1 unknown. */
 struct price {
     int64_t input, cached, cache_write, output;
     bool known; /* input and output are known (free: both 0) */
+    size_t n_tiers;
+    struct price_tier tiers[PRICE_TIERS]; /* above_tok rising */
+};
+
+/* What a model can do; all zeros: nothing is known of it. */
+enum config_can { CAN_UNKNOWN = 0, CAN_NO, CAN_YES };
+
+enum config_cap {
+    CAP_TOOLS,
+    CAP_PARALLEL_TOOLS, /* several calls in one answer */
+    CAP_IMAGES,         /* in; so the next two */
+    CAP_DOCUMENTS,
+    CAP_AUDIO,
+    CAP_STRUCTURED_OUTPUTS, /* answers held to a JSON schema */
+    CAP_REASONING,
+    CAP_SAMPLING, /* takes temperature and top_p */
+    CONFIG_CAPS
+};
+
+struct config_caps {
+    enum config_can can[CONFIG_CAPS];
+    unsigned efforts; /* of reasoning: bit i for config_effort_name(i); 0 unknown */
 };
 
 struct timeouts {
@@ -58,8 +89,11 @@ struct config_model {
     const struct config_provider *provider;
     struct span id;             /* what the provider is told */
     int64_t context;            /* window in tokens, 0 unknown */
+    int64_t max_output;         /* tokens of one answer at most, thinking included; 0 unknown */
     int64_t default_max_tokens; /* bound where the client sets none, under a cost cap */
     struct price price;
+    struct config_caps caps;
+    struct span retires; /* "2026-08-31", when the provider turns it off; empty: not announced */
     int64_t max_concurrency, max_queue;
     struct timeouts timeouts;
     bool implied; /* "provider/id" that the file does not list */
@@ -124,6 +158,10 @@ const struct config_model *config_model_find(const struct config *c, struct span
 MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
 /* Up to `max` names (models and recipes) nearest to `name`, best first: for "did you mean". */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
+/* "tools", "images", ...: as the file writes it; static. */
+const char *config_cap_name(enum config_cap cap);
+/* "none", "minimal", "low", ...; NULL behind the last. */
+const char *config_effort_name(unsigned i);
 /* The snapshot as YAML that config_parse() reads back, secrets as references. */
 MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
 

@@ -2,7 +2,8 @@
  *
  * Everything is written as YAML text and read like a file, so there is one way to build a
  * configuration, and `fusor config show` prints what one could have written. The table is what a
- * maintainer updates when providers bring new models; prices stand here only where they are sure.
+ * maintainer updates when providers bring new models; their windows and prices stand in
+ * catalogue.yaml.
  */
 #include "config/config_priv.h"
 
@@ -20,8 +21,7 @@ static const struct known_provider known[] = {
     {"gemini", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai", "",
      "gemini-3.1-pro-preview", "gemini-3.1-pro-preview", ""},
     {"mistral", "MISTRAL_API_KEY", "https://api.mistral.ai/v1", ", stream_options: omit",
-     "mistral-medium-latest", "mistral-medium-latest",
-     ", context: 262144, price: {input: 1.50, output: 7.50}"},
+     "mistral-medium-latest", "mistral-medium-latest", ""},
     {"openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1", "", "openrouter-auto",
      "openrouter/auto", ""},
 };
