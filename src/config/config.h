@@ -84,6 +84,12 @@ struct config_provider {
     struct timeouts timeouts;
 };
 
+/* What may be asked of a model, or of a recipe as a whole. */
+struct config_traits {
+    int64_t context, max_output; /* 0 unknown */
+    struct config_caps caps;
+};
+
 struct config_model {
     struct span name; /* what clients say */
     const struct config_provider *provider;
@@ -158,6 +164,9 @@ const struct config_model *config_model_find(const struct config *c, struct span
 MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
 /* Up to `max` names (models and recipes) nearest to `name`, best first: for "did you mean". */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
+/* What all members of a recipe have: the least window, and what every one of them is known to do;
+ * what one of them cannot do, the recipe cannot. */
+struct config_traits config_recipe_traits(const struct config *c, const struct recipe *r);
 /* "tools", "images", ...: as the file writes it; static. */
 const char *config_cap_name(enum config_cap cap);
 /* "none", "minimal", "low", ...; NULL behind the last. */
