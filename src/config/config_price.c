@@ -84,7 +84,7 @@ static int64_t scale(int64_t nusd, int64_t factor)
 {
     if (nusd <= 0)
         return nusd;
-    /* Both are below 2^63: whole billions and the rest keep the products in 64 bits' reach. */
+    /* Whole billions and the rest apart, so that the products stay in 64 bits: exact. */
     int64_t whole, part, sum;
     if (__builtin_mul_overflow(nusd / BILLION, factor, &whole) ||
         __builtin_mul_overflow(nusd % BILLION, factor, &part) ||

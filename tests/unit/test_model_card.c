@@ -104,7 +104,7 @@ static const struct {
                    "\"response_format\",\"structured_outputs\",\"reasoning\",\"include_reasoning\","
                    "\"reasoning_effort\"],\"reasoning\":{\"supported_efforts\":[\"none\",\"high\"]}"
                    "," CHAT_ONLY ",\"function_calling\":true,\"vision\":true,\"reasoning\":true},"
-                                 "\"aliases\":[]}"},
+                   "\"aliases\":[]}"},
     {"nest",
      HEAD("nest", "fusor") WINDOW(
          "1000") "\"architecture\":{\"input_modalities\":[\"text\",\"image\",\"file\"],\"output_"
