@@ -164,6 +164,9 @@ const struct config_model *config_model_find(const struct config *c, struct span
 MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
 /* Up to `max` names (models and recipes) nearest to `name`, best first: for "did you mean". */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
+/* The snapshot as YAML that config_parse() reads back, secrets as references. */
+MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
+
 /* What all members of a recipe have: the least window, and what every one of them is known to do;
  * what one of them cannot do, the recipe cannot. */
 struct config_traits config_recipe_traits(const struct config *c, const struct recipe *r);
@@ -171,7 +174,5 @@ struct config_traits config_recipe_traits(const struct config *c, const struct r
 const char *config_cap_name(enum config_cap cap);
 /* "none", "minimal", "low", ...; NULL behind the last. */
 const char *config_effort_name(unsigned i);
-/* The snapshot as YAML that config_parse() reads back, secrets as references. */
-MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
 
 #endif
