@@ -264,7 +264,7 @@ static void add_to_model(struct fusion_model *m, const struct candidate *c)
         t ? 1 : (unsigned)(recipe_members(c->target.recipe) + c->target.recipe->n_judges);
     m->leaf_calls = leaves > m->leaf_calls ? leaves : m->leaf_calls;
     if (!t) {
-        m->price = (struct price){-1, -1, -1, -1, false};
+        m->price = (struct price){-1, -1, -1, -1, .known = false};
         return;
     }
     price_raise(&m->price, &t->price);
@@ -272,6 +272,8 @@ static void add_to_model(struct fusion_model *m, const struct candidate *c)
     m->json_schema = m->json_schema && same_engine(t);
     if (m->context == 0 || (t->context > 0 && t->context < m->context))
         m->context = t->context;
+    if (m->max_output == 0 || (t->max_output > 0 && t->max_output < m->max_output))
+        m->max_output = t->max_output;
     if (t->default_max_tokens > m->default_max_tokens)
         m->default_max_tokens = t->default_max_tokens;
 }
@@ -300,7 +302,7 @@ bool lane_resolve(void *ctx, struct arena *a, struct span name, const struct cha
                                  .rules = t.rules,
                                  .latency = first->target.latency,
                                  .json_schema = true,
-                                 .price = {0, 0, 0, 0, true}};
+                                 .price = {0, 0, 0, 0, .known = true}};
     for (size_t i = 0; i < s->n; i++)
         add_to_model(out, &s->all[i]);
     return true;

@@ -2,7 +2,8 @@
  *
  * Lives here: finding and reading the file, the order in which its parts are read, the life of a
  * snapshot. The parts are in config_read.c (the server itself), config_providers.c,
- * config_models.c, config_aliases.c, config_recipes.c, defaults.c (no file) and config_show.c (back to YAML). */
+ * config_models.c, config_aliases.c, config_recipes.c, defaults.c (no file) and config_show.c (back
+ * to YAML). */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>

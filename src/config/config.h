@@ -14,10 +14,41 @@
 enum provider_kind { PROVIDER_OPENAI, PROVIDER_ANTHROPIC, PROVIDER_GEMINI, PROVIDER_MISTRAL,
                      PROVIDER_LOCAL, PROVIDER_RECORDED };
 
+/* Nano-USD per million tokens, -1 unknown: what a whole call costs whose input is above that many
+ * tokens. */
+struct price_tier {
+    int64_t above_tok;
+    int64_t input, cached, cache_write, output;
+};
+
+#define PRICE_TIERS 3 /* a long input has at most that many prices of its own */
+
 /* Nano-USD per million tokens, -1 unknown. */
 struct price {
     int64_t input, cached, cache_write, output;
     bool known; /* input and output are known (free: both 0) */
+    size_t n_tiers;
+    struct price_tier tiers[PRICE_TIERS]; /* above_tok rising */
+};
+
+/* What a model can do; all zeros: nothing is known of it. */
+enum config_can { CAN_UNKNOWN = 0, CAN_NO, CAN_YES };
+
+enum config_cap {
+    CAP_TOOLS,
+    CAP_PARALLEL_TOOLS, /* several calls in one answer */
+    CAP_IMAGES,         /* in; so the next two */
+    CAP_DOCUMENTS,
+    CAP_AUDIO,
+    CAP_STRUCTURED_OUTPUTS, /* answers held to a JSON schema */
+    CAP_REASONING,
+    CAP_SAMPLING, /* takes temperature and top_p */
+    CONFIG_CAPS
+};
+
+struct config_caps {
+    enum config_can can[CONFIG_CAPS];
+    unsigned efforts; /* of reasoning: bit i for config_effort_name(i); 0 unknown */
 };
 
 struct timeouts {
@@ -70,14 +101,23 @@ struct config_policy {
     size_t n_regions;
 };
 
+/* What may be asked of a model, or of a recipe as a whole. */
+struct config_traits {
+    int64_t context, max_output; /* 0 unknown */
+    struct config_caps caps;
+};
+
 struct config_model {
     struct span name; /* what clients say */
     const struct config_provider *provider;
     struct span id;             /* what the provider is told */
     struct span region;         /* where its data goes; may be empty: unknown */
     int64_t context;            /* window in tokens, 0 unknown */
+    int64_t max_output;         /* tokens of one answer at most, thinking included; 0 unknown */
     int64_t default_max_tokens; /* bound where the client sets none, under a cost cap */
     struct price price;
+    struct config_caps caps;
+    struct span retires; /* "2026-08-31", when the provider turns it off; empty: not announced */
     int64_t max_concurrency, max_queue;
     struct timeouts timeouts;
     bool implied; /* "provider/id" that the file does not list */
@@ -175,7 +215,6 @@ struct config_usual {
     const char *name, *variable, *base_url;
     bool max_completion_tokens, omit_stream_options;
     const char *model, *id;   /* its current model: what clients say, what it is told */
-    const char *model_fields; /* more of them, as YAML; NULL: none */
 };
 /* Strongest first: the first one with a key judges. NULL behind the last. */
 const struct config_usual *config_usual(size_t i);
@@ -190,5 +229,13 @@ MUST_USE bool config_write_usual(const struct config_use *use, size_t n, struct 
                                  struct err *e);
 /* The snapshot as YAML that config_parse() reads back, secrets as references. */
 MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
+
+/* What a recipe or an alias as a whole may be asked for: the least of all its members, or of all that
+ * it may stand for. */
+struct config_traits config_traits_of(const struct config *c, struct span name);
+/* "tools", "images", ...: as the file writes it; static. */
+const char *config_cap_name(enum config_cap cap);
+/* "none", "minimal", "low", ...; NULL behind the last. */
+const char *config_effort_name(unsigned i);
 
 #endif

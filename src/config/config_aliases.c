@@ -1,8 +1,8 @@
 /* config/config_aliases.c - the `policies` and `aliases` of the file, and what may be tried again.
  *
- * A policy says to which regions data may go; an alias is a name that stands for other names, with weights
- * and a fallback list. An alias names models and recipes, never another alias; recipes may name aliases
- * (config_recipes.c follows them). */
+ * A policy says to which regions data may go; an alias is a name that stands for other names, with
+ * weights and a fallback list. An alias names models and recipes, never another alias; recipes may
+ * name aliases (config_recipes.c follows them). */
 #include "base/text.h"
 #include "config/config_priv.h"
 
@@ -14,7 +14,8 @@ static bool no_memory(struct err *e)
     return err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
 }
 
-/* --- policies ---------------------------------------------------------------------------------- */
+/* --- policies ----------------------------------------------------------------------------------
+ */
 
 static bool check_region(struct node n, struct span region, struct err *e)
 {
@@ -76,7 +77,8 @@ bool config_read_policy_name(struct snapshot *s, struct node n, const struct con
     return *out || node_fail(n, e, "no policy is named '%.*s'", SPAN_ARG(text_upto(name, 64)));
 }
 
-/* --- aliases ----------------------------------------------------------------------------------- */
+/* --- aliases -----------------------------------------------------------------------------------
+ */
 
 static bool check_target(struct snapshot *s, struct node n, struct span name, struct err *e)
 {
@@ -206,7 +208,8 @@ const struct config_alias *config_alias_find(const struct config *c, struct span
     return map_get(snapshot_of(c)->aliases, name);
 }
 
-/* --- retries ----------------------------------------------------------------------------------- */
+/* --- retries -----------------------------------------------------------------------------------
+ */
 
 bool config_read_retries(struct snapshot *s, struct node root, struct err *e)
 {

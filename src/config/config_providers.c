@@ -66,36 +66,7 @@ const char *config_kind_name(enum provider_kind kind)
     return kinds[kind].name;
 }
 
-/* --- price, timeouts ------------------------------------------------------------------------- */
-
-bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e)
-{
-    static const char *const keys[] = {"input", "output", "cached_input", "cache_write"};
-    static const char *const words[] = {"free"};
-    struct price p = {-1, -1, -1, -1, true};
-    int word;
-    if (node_skip(n))
-        return true;
-    if (node_kind_of(n) != NODE_MAP) {
-        if (!node_word(n, words, 1, &word, NULL))
-            return node_fail_type(n,
-                                  "'free' or {input: ..., output: ...} in USD per million "
-                                  "tokens",
-                                  e);
-        p = (struct price){0, 0, 0, 0, true};
-    } else if (!node_only(n, keys, COUNT_OF(keys), e) ||
-               !node_nusd(node_get(n, "input"), &p.input, e) ||
-               !node_nusd(node_get(n, "output"), &p.output, e) ||
-               !node_nusd(node_get(n, "cached_input"), &p.cached, e) ||
-               !node_nusd(node_get(n, "cache_write"), &p.cache_write, e)) {
-        return false;
-    }
-    if (p.input < 0 || p.output < 0)
-        return node_fail(n, e, "needs both 'input' and 'output', in USD per million tokens");
-    *out_has = true;
-    *out = p;
-    return true;
-}
+/* --- timeouts --------------------------------------------------------------------------------- */
 
 static bool read_timeout(struct node n, int64_t *out_us, struct err *e)
 {
@@ -153,8 +124,17 @@ static bool check_url(struct node n, struct span url, struct err *e)
     return true;
 }
 
-static bool read_url(struct node n, struct node provider, enum provider_kind kind,
-                     struct span *out, struct err *e)
+struct span config_url_host(struct span url)
+{
+    size_t scheme = span_index(url, SPAN("://"));
+    if (scheme == url.n)
+        return SPAN("");
+    struct span host = span_from(url, scheme + 3);
+    return span_upto(host, span_find(host, ":/"));
+}
+
+static bool read_url(struct node n, struct node provider, enum provider_kind kind, struct span *out,
+                     struct err *e)
 {
     struct span url = kinds[kind].base_url ? span_of(kinds[kind].base_url) : SPAN("");
     if (!node_str(n, &url, e))
@@ -184,14 +164,14 @@ static bool read_proxy(struct node n, struct span *out, struct err *e)
     return true;
 }
 
-/* An engine on this machine or in this network fetches what a request names from inside that network,
- * where clients may have no business: such URLs do not pass unless the file says so. */
+/* An engine on this machine or in this network fetches what a request names from inside that
+ * network, where clients may have no business: such URLs do not pass unless the file says so. */
 static bool is_private(struct span url)
 {
     static const struct span nets[] = {
-        SPAN_INIT("10."),   SPAN_INIT("127."), SPAN_INIT("192.168."), SPAN_INIT("169.254."),
-        SPAN_INIT("[::1]"), SPAN_INIT("[fd"),  SPAN_INIT("[fc"),      SPAN_INIT("[fe80"),
-        SPAN_INIT("0."),
+        SPAN_INIT("10."),      SPAN_INIT("127."),  SPAN_INIT("192.168."),
+        SPAN_INIT("169.254."), SPAN_INIT("[::1]"), SPAN_INIT("[fd"),
+        SPAN_INIT("[fc"),      SPAN_INIT("[fe80"), SPAN_INIT("0."),
     };
     struct span host = span_from(url, span_index(url, SPAN("://")) + 3), net;
     int64_t second;
@@ -223,12 +203,26 @@ static bool read_choice(struct node n, const char *no, const char *yes, bool *ou
     return true;
 }
 
+/* What the catalogue knows of the place; what the file says is read over it. */
+static bool fill_known(struct snapshot *s, struct config_provider *p, struct err *e)
+{
+    if (!s->catalogue && !catalogue_open(s->arena, catalogue_today(), &s->catalogue, e))
+        return false;
+    const struct catalogue_host *h =
+        catalogue_host_find(s->catalogue, config_url_host(p->base_url));
+    if (!h)
+        return true;
+    p->region = h->region;
+    p->cancel_bills_on = h->bills_on;
+    return true;
+}
+
 static bool read_hosted(struct snapshot *s, struct node n, struct config_provider *p, struct err *e)
 {
     struct span ca_file = SPAN("none");
     bool responses = false;
     bool ok =
-        read_url(node_get(n, "base_url"), n, p->kind, &p->base_url, e) &&
+        read_url(node_get(n, "base_url"), n, p->kind, &p->base_url, e) && fill_known(s, p, e) &&
         config_read_key(node_get(n, "key"), s, &p->key_ref, &p->key, e) &&
         node_str(node_get(n, "ca_file"), &ca_file, e) &&
         read_proxy(node_get(n, "proxy"), &p->proxy, e) &&

@@ -11,11 +11,10 @@
 #define MAX_KEEPALIVE_US (3600 * SECOND_US)
 
 static const char *const fields[] = {
-    "listen",          "tls",        "hosts",     "cors_origins", "insecure",
-    "trusted_proxies", "key",        "workers",   "drain",        "keepalive",
-    "keepalive_after", "half_close", "state_dir", "log",          "store",
-    "limits_store",    "providers",  "models",    "fusions",      "aliases",
-    "policies",        "retries",    "breaker",
+    "listen",    "tls",     "hosts",    "cors_origins", "insecure",        "trusted_proxies",
+    "key",       "workers", "drain",    "keepalive",    "keepalive_after", "half_close",
+    "state_dir", "log",     "store",    "limits_store", "providers",       "models",
+    "fusions",   "aliases", "policies", "retries",      "breaker",
 };
 static const char *const later[] = {
     "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",

@@ -158,31 +158,85 @@ static void field_list(struct show *w, int indent, const char *name, const struc
     put_span(w, SPAN("]\n"));
 }
 
-static void field_price(struct show *w, int indent, const struct price *p)
+/* "input: 2, output: 10, ..."; what is unknown is left out. */
+static void put_rates(struct show *w, const struct price_tier *t)
 {
     const struct {
         const char *name;
         int64_t value;
-    } parts[] = {{"input", p->input},
-                 {"output", p->output},
-                 {"cached_input", p->cached},
-                 {"cache_write", p->cache_write}};
-    bool first = true;
-    if (!p->known)
-        return;
-    field(w, indent, "price");
-    if (p->input == 0 && p->output == 0 && p->cached == 0 && p->cache_write == 0) {
-        put_span(w, SPAN("free\n"));
-        return;
-    }
+    } parts[] = {{"input", t->input},
+                 {"output", t->output},
+                 {"cached_input", t->cached},
+                 {"cache_write", t->cache_write}};
+    const char *between = "";
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (parts[i].value < 0)
             continue;
-        PUT(w, "%s%s: ", first ? "{" : ", ", parts[i].name);
+        PUT(w, "%s%s: ", between, parts[i].name);
         put_nusd(w, parts[i].value);
-        first = false;
+        between = ", ";
     }
-    put_span(w, SPAN("}\n"));
+}
+
+static bool is_free(const struct price *p)
+{
+    return p->input == 0 && p->output == 0 && p->cached == 0 && p->cache_write == 0 &&
+           p->n_tiers == 0;
+}
+
+static void field_price(struct show *w, int indent, const struct price *p)
+{
+    const struct price_tier base = {0, p->input, p->cached, p->cache_write, p->output};
+    if (!p->known)
+        return;
+    field(w, indent, "price");
+    if (is_free(p)) {
+        put_span(w, SPAN("free\n"));
+        return;
+    }
+    put_span(w, SPAN("{"));
+    put_rates(w, &base);
+    for (size_t i = 0; i < p->n_tiers; i++) {
+        PUT(w, "%s{above: %lld, ", i == 0 ? ", tiers: [" : ", ", (long long)p->tiers[i].above_tok);
+        put_rates(w, &p->tiers[i]);
+        put_span(w, SPAN("}"));
+    }
+    put_span(w, p->n_tiers > 0 ? SPAN("]}\n") : SPAN("}\n"));
+}
+
+static void put_efforts(struct show *w, unsigned efforts)
+{
+    const char *between = "[";
+    for (unsigned i = 0; config_effort_name(i); i++) {
+        if (!(efforts & 1U << i))
+            continue;
+        PUT(w, "%s%s", between, config_effort_name(i));
+        between = ", ";
+    }
+    put_span(w, SPAN("]"));
+}
+
+static void field_caps(struct show *w, int indent, const struct config_caps *caps)
+{
+    const char *between = "{";
+    for (size_t i = 0; i < CONFIG_CAPS; i++) {
+        if (caps->can[i] == CAN_UNKNOWN)
+            continue;
+        if (between[0] == '{')
+            field(w, indent, "capabilities");
+        PUT(w, "%s%s: %s", between, config_cap_name((enum config_cap)i),
+            caps->can[i] == CAN_YES ? "true" : "false");
+        between = ", ";
+    }
+    if (caps->efforts != 0) {
+        if (between[0] == '{')
+            field(w, indent, "capabilities");
+        PUT(w, "%sefforts: ", between);
+        put_efforts(w, caps->efforts);
+        between = ", ";
+    }
+    if (between[0] != '{')
+        put_span(w, SPAN("}\n"));
 }
 
 static void field_timeouts(struct show *w, int indent, const struct timeouts *t)
@@ -292,8 +346,11 @@ static void show_model(struct show *w, const struct config_model *m)
     field_str(w, 4, "region", m->region);
     if (m->context > 0)
         field_i64(w, 4, "context", m->context);
+    if (m->max_output > 0)
+        field_i64(w, 4, "max_output", m->max_output);
     field_i64(w, 4, "default_max_tokens", m->default_max_tokens);
     field_price(w, 4, &m->price);
+    field_caps(w, 4, &m->caps);
     field_i64(w, 4, "max_concurrency", m->max_concurrency);
     field_i64(w, 4, "max_queue", m->max_queue);
     field_timeouts(w, 4, &m->timeouts);

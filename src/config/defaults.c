@@ -2,7 +2,8 @@
  *
  * Everything is written as YAML text and read like a file, so there is one way to build a
  * configuration, and `fusor config show` prints what one could have written. The table is what a
- * maintainer updates when providers bring new models; prices stand here only where they are sure.
+ * maintainer updates when providers bring new models; their windows and prices stand in
+ * catalogue.yaml.
  */
 #include "config/config_priv.h"
 #include "json/json.h"
@@ -29,8 +30,7 @@ static const struct config_usual known[] = {
      .base_url = "https://api.mistral.ai/v1",
      .omit_stream_options = true,
      .model = "mistral-medium-latest",
-     .id = "mistral-medium-latest",
-     .model_fields = "context: 262144, price: {input: 1.50, output: 7.50}"},
+     .id = "mistral-medium-latest"},
     {.name = "openrouter",
      .variable = "OPENROUTER_API_KEY",
      .base_url = "https://openrouter.ai/api/v1",
@@ -69,8 +69,7 @@ bool config_write_usual(const struct config_use *use, size_t n, struct buf *out,
     ok = ok && buf_addf(out, e, "models:\n  smollm2: {provider: local}\n");
     for (size_t i = 0; ok && i < n; i++) {
         const struct config_usual *k = use[i].usual;
-        ok = buf_addf(out, e, "  %s: {provider: %s, id: %s%s%s}\n", k->model, k->name, k->id,
-                      k->model_fields ? ", " : "", k->model_fields ? k->model_fields : "");
+        ok = buf_addf(out, e, "  %s: {provider: %s, id: %s}\n", k->model, k->name, k->id);
     }
     return ok;
 }

@@ -16,7 +16,8 @@ struct fusion_model {
     struct span name;           /* canonical: "local/smollm2" or a listed name */
     struct chat_source *source; /* lives in the arena given to resolve() */
     struct price price;
-    int64_t context; /* window in tokens, 0 unknown */
+    int64_t context;    /* window in tokens, 0 unknown */
+    int64_t max_output; /* tokens of an answer at most, 0 unknown */
     int64_t default_max_tokens;
     bool json_schema;              /* the engine enforces a JSON schema (grammar or native) */
     bool bills_on;                 /* a closed connection does not stop the bill */

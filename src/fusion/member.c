@@ -78,8 +78,7 @@ void slot_note(struct slot *s, const struct chat_event *ev)
 /* A call that ended without saying what it used: nothing if nothing was sent or it is free. */
 void slot_missing_usage(struct slot *s)
 {
-    const struct price *p = &s->model->price;
-    bool free = p->known && p->input == 0 && p->output == 0;
+    bool free = price_is_free(&s->model->price);
     bool unsent = !s->begun || (s->got.failed &&
                                 (s->got.err.sent == SENT_NO || s->got.err.sent == SENT_REFUSED));
     if (s->got.has_usage)

@@ -218,6 +218,7 @@ static bool resolve(void *ctx, struct arena *a, struct span name, const struct c
                                      .source = m->other ? m->other : &m->source,
                                      .price = m->price,
                                      .context = m->context,
+                                     .max_output = m->max_output,
                                      .default_max_tokens = 8192,
                                      .json_schema = m->json_schema,
                                      .bills_on = m->bills_on,

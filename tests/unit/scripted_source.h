@@ -32,7 +32,7 @@ struct scripted {
     struct loop *loop;
     struct span name;
     struct price price;
-    int64_t context;
+    int64_t context, max_output;
     bool json_schema, bills_on;
     unsigned leaf_calls;
     struct latency *latency;

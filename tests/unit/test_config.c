@@ -89,7 +89,8 @@ static void takes_keyed_providers(void **state)
         assert_int_equal(m->context, 262144);
         assert_true(m->provider->omit_stream_options);
         m = config_model_find(c, SPAN("gpt-5.5"), NULL);
-        assert_false(m->price.known);
+        assert_int_equal(m->price.output, 30000000000);
+        assert_int_equal(m->price.tiers[0].above_tok, 272000);
         assert_true(m->provider->max_completion_tokens);
         const struct recipe *r = config_recipe_find(c, SPAN("fusion"));
         assert_int_equal(recipe_members(r), 2);
@@ -193,6 +194,28 @@ static void reads_providers_and_models(void **state)
     m = config_model_find(c, SPAN("hosted/y"), NULL);
     assert_span(m->id, "y");
     assert_int_equal(m->context, 2000);
+}
+
+static void reads_tiers_and_capabilities(void **state)
+{
+    AUTO(config)
+    c = parse("providers:\n  l: {kind: openai, base_url: 'http://h/v1',\n"
+              "    price: {input: 1, output: 2, tiers: [{above: 100, input: 3, output: 4,\n"
+              "      cached_input: 0.5}, {above: 200, input: 5, output: 6}]}}\n"
+              "models:\n  m: {provider: l, capabilities: {tools: true, audio: false,\n"
+              "    efforts: [low, high]}}\n");
+    const struct config_model *m = &c->models[0];
+    assert_int_equal(m->price.n_tiers, 2);
+    assert_int_equal(m->price.tiers[0].above_tok, 100);
+    assert_int_equal(m->price.tiers[0].cached, 500000000);
+    assert_int_equal(m->price.tiers[1].cached, -1);
+    assert_int_equal(m->price.tiers[1].output, 6000000000);
+    assert_int_equal(m->caps.can[CAP_TOOLS], CAN_YES);
+    assert_int_equal(m->caps.can[CAP_AUDIO], CAN_NO);
+    assert_int_equal(m->caps.can[CAP_IMAGES], CAN_UNKNOWN);
+    assert_string_equal(config_effort_name(2), "low");
+    assert_null(config_effort_name(7));
+    assert_int_equal(m->caps.efforts, 1U << 2 | 1U << 4);
 }
 
 static void finds_names(void **state)
@@ -359,6 +382,24 @@ static const struct {
      "not 'cheap'"},
     {"providers:\n  a: {kind: local, price: {input: 1}}\n",
      "f.yaml:2:20: price: needs both 'input' and 'output', in USD per million tokens"},
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: 3}}\n",
+     "f.yaml:2:56: tiers: must be a list of at most 3 prices: [{above: 200000, ...}]"},
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: "
+     "1}]}}\n",
+     "f.yaml:2:57: needs both 'input' and 'output', in USD per million tokens"},
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: 1,\n"
+     "    output: 2}, {above: 9, input: 1, output: 2}]}}\n",
+     "f.yaml:3:17: needs 'above', a number of tokens larger than the one before"},
+    {"models:\n  a: {provider: local, capabilities: {tool: true}}\n",
+     "f.yaml:2:39: unknown field 'tool'; did you mean 'tools'?"},
+    {"models:\n  a: {provider: local, capabilities: {tools: maybe}}\n",
+     "f.yaml:2:46: tools: must be true or false, not 'maybe'"},
+    {"models:\n  a: {provider: local, capabilities: {efforts: [low, hihg]}}\n",
+     "f.yaml:2:54: must be none, minimal, low, medium, high, xhigh or max, not 'hihg'"},
+    {"models:\n  a: {provider: local, capabilities: {efforts: low}}\n",
+     "f.yaml:2:48: efforts: must be a list such as [low, medium, high]"},
+    {"models:\n  a: {provider: local, max_output: 0}\n",
+     "f.yaml:2:36: max_output: must be a whole number from 1 to 2147483648, not '0'"},
     {"providers:\n  a: {kind: local, timeouts: {idle: 0}}\n",
      "f.yaml:2:37: idle: must be longer than 0"},
     {"providers:\n  a: {kind: local, region: 'e u'}\n",
@@ -432,6 +473,13 @@ static const char *const shown[] = {
     "\"a: b\\n# c\", aspect: '- x', max_tokens: 5, seed: 0}, h/any], judge: [m, 'true'], quorum: "
     "2, policy: eu-only, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: {regex: "
     "'\\d+|(\"x\")'}, criteria: \"  two\\nlines \", stream_members: true}\n",
+    "providers:\n  m: {kind: openai, base_url: 'https://api.eu.mistral.ai/v1'}\n"
+    "  or: {kind: openai, base_url: 'https://openrouter.ai/api/v1'}\n"
+    "models:\n  a: {provider: m, id: mistral-medium-3}\n"
+    "  b: {provider: or, id: x, max_output: 5, capabilities: {efforts: [none, max]},\n"
+    "    price: {input: 1, output: 2, cache_write: 3, tiers: [{above: 10, input: 4,\n"
+    "      cached_input: 0.000000001, output: 5}, {above: 11, input: 6, output: 7}]}}\n"
+    "  c: {provider: or, id: y, capabilities: {tools: false}}\n",
 };
 
 static void shows_what_reads_back(void **state)
@@ -523,6 +571,7 @@ int main(void)
         cmocka_unit_test_setup(makes_a_recipe_for_the_file, set_up),
         cmocka_unit_test_setup(reads_the_edge, set_up),
         cmocka_unit_test_setup(reads_providers_and_models, set_up),
+        cmocka_unit_test_setup(reads_tiers_and_capabilities, set_up),
         cmocka_unit_test_setup(finds_names, set_up),
         cmocka_unit_test_setup(checks_recipes_of_requests, set_up),
         cmocka_unit_test_setup(refuses_with_the_place, set_up),
