@@ -38,14 +38,22 @@ struct worker *app_worker(struct app *a);
 struct loop *app_loop(struct app *a);
 const struct config *app_config(const struct app *a);
 
-/* A client's model name as a source: a model, or a recipe as a fusion. Lives in `arena` and as long
- * as the worker's present snapshot. */
+struct app_ask {
+    struct span name;                   /* a model, a recipe or an alias */
+    const struct chat_request *request; /* its wishes about routing; NULL: none */
+    struct span policy;                 /* of the header x-fusor-policy; empty: none */
+};
+/* What is asked, as a source. Lives in `arena` and as long as the worker's present snapshot. */
 struct app_target {
     struct chat_source *source;
-    const struct recipe *recipe; /* NULL for a model */
-    struct span name;            /* canonical */
+    const struct recipe *recipe;      /* the first target is a fusion; else NULL */
+    const struct chat_rule *rules;    /* for chat_start_opts */
+    struct failover_source *failover; /* NULL: one target */
+    struct span name;
 };
-MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, struct span name,
+/* ERR_NOT_FOUND "model_not_found"; ERR_FORBIDDEN "region_not_allowed" when no target is in a region
+ * that the policies allow. */
+MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask *ask,
                              struct app_target *out, struct err *e);
 const struct fusion_env *worker_fusion_env(struct worker *w);
 

@@ -1,8 +1,8 @@
 /* api/app_priv.h - what the files of api/ share.
  *
- * app: the process (control thread). snapshot: one loaded configuration and what all workers share of
- * it. worker: one thread. lane: what one worker holds of one snapshot; requests keep the lane they began
- * with, and the last one to leave an old lane frees it. */
+ * app: the process (control thread). snapshot: one loaded configuration and what all workers share
+ * of it. worker: one thread. lane: what one worker holds of one snapshot; requests keep the lane
+ * they began with, and the last one to leave an old lane frees it. */
 #ifndef FUSOR_API_APP_PRIV_H
 #define FUSOR_API_APP_PRIV_H
 
@@ -41,6 +41,12 @@ struct lane {
 };
 struct lane *lane_ref(struct lane *l);
 void lane_free(struct lane *l); /* drops one reference */
+/* target.c: fusion_env's resolve(). */
+MUST_USE bool lane_resolve(void *ctx, struct arena *a, struct span name,
+                           const struct chat_rule *rules, struct fusion_model *out, struct err *e);
+/* The rules of a policy (NULL: none) on top of others. */
+MUST_USE bool worker_rule(struct arena *a, const struct config_policy *policy,
+                          const struct chat_rule *up, const struct chat_rule **out, struct err *e);
 
 struct request_metrics {
     struct metric *ok, *client_error, *server_error, *left, *seconds, *fusions;
@@ -55,8 +61,8 @@ struct worker {
     struct gate *gate;
     struct lane *lane;
     struct request_metrics metrics;
-    struct buf out; /* bytes of one event on their way to a connection */
-    struct rng names; /* of requests and answers */
+    struct buf out;      /* bytes of one event on their way to a connection */
+    struct rng names;    /* of requests and answers */
     struct list replies; /* of api/chat.c: calls under way */
     pthread_t thread;
     bool running;
@@ -67,8 +73,8 @@ struct worker {
 };
 /* loop NULL: makes its own. */
 MUST_USE bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err *e);
-/* Ends its thread and all that uses the process's parts; then, when those have ended too and posted their
- * last, its loop. */
+/* Ends its thread and all that uses the process's parts; then, when those have ended too and posted
+ * their last, its loop. */
 void worker_stop(struct worker *w);
 void worker_done(struct worker *w);
 /* Makes a lane of the snapshot the current one. */
@@ -108,14 +114,14 @@ struct app {
     /* drain */
     size_t drain_left, deaf_left;
     struct loop_timer drain_timer;
-    bool cut; /* the time is up: what still ran has been told */
+    bool cut;                         /* the time is up: what still ran has been told */
     int listen_fd, socket_fd, log_fd; /* log_fd: of the file we opened, else -1 */
     int listen_port;                  /* as configured: 0 is any */
     char socket_path[108];
 };
 
-/* Control thread: loads the file again and hands the new snapshot to all workers. False: the old one
- * stays in force and *e says why. */
+/* Control thread: loads the file again and hands the new snapshot to all workers. False: the old
+ * one stays in force and *e says why. */
 MUST_USE bool app_reload(struct app *a, struct err *e);
 /* Any thread: the same, w->on_done on w->loop when every worker has it (or when it failed). */
 void app_reload_post(struct app *a, struct reload_wait *w);

@@ -1,9 +1,10 @@
-/* api/chat.c - POST /v1/chat/completions: a request into a source, its events into an answer, streamed or
- * whole.
+/* api/chat.c - POST /v1/chat/completions: a request into a source, its events into an answer,
+ * streamed or whole.
  *
- * Status and headers go out with the first content or the first keep-alive, whichever is sooner; before
- * that a failure is a real HTTP status, after it the dialect's error event. The client's leaving cancels
- * the call in every phase. A slow client pauses only the stream that is relayed to it. */
+ * Status and headers go out with the first content or the first keep-alive, whichever is sooner;
+ * before that a failure is a real HTTP status, after it the dialect's error event. The client's
+ * leaving cancels the call in every phase. A slow client pauses only the stream that is relayed to
+ * it. */
 #include "api/edge.h"
 
 #include "base/clock.h"
@@ -51,7 +52,8 @@ static void reply_free(struct chat_reply *r)
     chat_collect_done(&r->collect);
 }
 
-/* --- ends: each is the last thing done with r ------------------------------------------------------------- */
+/* --- ends: each is the last thing done with r
+ * ------------------------------------------------------------- */
 
 static void fail_whole(struct chat_reply *r, const struct err *err)
 {
@@ -108,7 +110,9 @@ static void on_left(void *owner)
     api_request_end(rq, 499, "left");
 }
 
-/* --- streaming ------------------------------------------------------------------------------------------------ */
+/* --- streaming
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int64_t keepalive_us(const struct chat_reply *r)
 {
@@ -182,8 +186,8 @@ static bool send_late(struct chat_reply *r)
     return true;
 }
 
-/* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the client
- * sees a cut stream. */
+/* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the
+ * client sees a cut stream. */
 static void give_up(struct chat_reply *r, bool call_alive)
 {
     if (call_alive)
@@ -251,7 +255,8 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
         end_stream(r, ev->err->status, err_class_name(ev->err->cls), true);
 }
 
-/* --- whole answers ---------------------------------------------------------------------------------------------- */
+/* --- whole answers
+ * ---------------------------------------------------------------------------------------------- */
 
 static void whole_event(struct chat_reply *r, const struct chat_event *ev)
 {
@@ -310,7 +315,9 @@ static void on_event(struct chat_sink *s, const struct chat_event *ev)
         whole_event(r, ev);
 }
 
-/* --- start ----------------------------------------------------------------------------------------------------------- */
+/* --- start
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static bool auto_model(struct span name, struct err *e)
 {
@@ -329,8 +336,8 @@ static bool only_recipes_fuse(const struct chat_reply *r, struct err *e)
                      SPAN_ARG(r->request.model));
 }
 
-/* Does the request ask for progress frames? The fusion reads and checks the object itself; this looks at
- * the one field that is about the wire. */
+/* Does the request ask for progress frames? The fusion reads and checks the object itself; this
+ * looks at the one field that is about the wire. */
 static bool wants_members(struct chat_reply *r, struct err *e)
 {
     if (!r->target.recipe)
@@ -345,19 +352,26 @@ static bool wants_members(struct chat_reply *r, struct err *e)
     return true;
 }
 
+static bool resolve(struct api_request *rq, const struct chat_request *r, struct app_target *out,
+                    struct err *e)
+{
+    struct app_ask ask = {r->model, r, http_header_of(rq->x, "x-fusor-policy")};
+    return worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e);
+}
+
 static bool prepare(struct chat_reply *r, struct err *e)
 {
     struct api_request *rq = r->rq;
     struct arena *a = http_arena(rq->x);
     if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) ||
-        !auto_model(r->request.model, e) ||
-        !worker_resolve(rq->worker, a, r->request.model, &r->target, e) ||
+        !auto_model(r->request.model, e) || !resolve(rq, &r->request, &r->target, e) ||
         !only_recipes_fuse(r, e) || !wants_members(r, e))
         return false;
     char token[25];
     rng_name(&rq->worker->names, token, 24);
     rq->outcome.model = r->request.model;
     r->head.id = arena_printf(a, "chatcmpl-%s", token);
+    r->head.request = &r->request;
     r->head.model = r->request.model;
     r->head.created = clock_wall_ms() / 1000;
     r->head.stream_usage = r->request.stream_usage;
@@ -370,6 +384,7 @@ static bool start(struct chat_reply *r, struct err *e)
     const struct config *c = rq->lane->snapshot->config;
     struct chat_start_opts o = {.request_id = rq->id,
                                 .role = "call",
+                                .rules = r->target.rules,
                                 .progress = r->head.members && r->request.stream};
     r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
     if (!r->call)
@@ -420,7 +435,8 @@ void api_chat_cut(struct worker *w)
     }
 }
 
-/* --- POST /v1/fusions/plan ---------------------------------------------------------------------------------------- */
+/* --- POST /v1/fusions/plan
+ * ---------------------------------------------------------------------------------------- */
 
 static bool make_plan(struct api_request *rq, struct buf *out, struct err *e)
 {
@@ -428,13 +444,13 @@ static bool make_plan(struct api_request *rq, struct buf *out, struct err *e)
     struct chat_request r;
     struct app_target t;
     struct fusion_plan plan;
-    if (!dialect_openai_chat.read_request(a, http_body(rq->x), &r, e) ||
-        !auto_model(r.model, e) || !worker_resolve(rq->worker, a, r.model, &t, e))
+    if (!dialect_openai_chat.read_request(a, http_body(rq->x), &r, e) || !auto_model(r.model, e) ||
+        !resolve(rq, &r, &t, e))
         return false;
     if (!t.recipe)
         return err_field(e, "model", "\"%.*s\" is a model; a plan is made for a recipe",
                          SPAN_ARG(r.model));
-    return fusion_plan_make(a, worker_fusion_env(rq->worker), t.recipe, &r, &plan, e) &&
+    return fusion_plan_make(a, worker_fusion_env(rq->worker), t.recipe, &r, t.rules, &plan, e) &&
            fusion_plan_write(&plan, out, e);
 }
 

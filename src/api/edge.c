@@ -1,5 +1,6 @@
 /* api/edge.c - see api/edge.h: from a parsed head to the right handler, and from its outcome to the
- * log. The checks follow docs/security.md ("The edge"): Host list, foreign origins, JSON only, key. */
+ * log. The checks follow docs/security.md ("The edge"): Host list, foreign origins, JSON only, key.
+ */
 #include "api/edge.h"
 
 #include "base/clock.h"
@@ -20,7 +21,8 @@ const struct api_route api_routes[] = {
 };
 const size_t api_n_routes = COUNT_OF(api_routes);
 
-/* --- finding the route -------------------------------------------------------------------------------- */
+/* --- finding the route
+ * -------------------------------------------------------------------------------- */
 
 static bool path_matches(const struct api_route *r, struct span path, struct span *rest)
 {
@@ -69,7 +71,8 @@ static bool find_route(struct http_exchange *x, const struct api_route **out, st
     return err_with_code(e, "unknown_route");
 }
 
-/* --- the checks ----------------------------------------------------------------------------------------- */
+/* --- the checks
+ * ----------------------------------------------------------------------------------------- */
 
 static bool is_loopback_name(struct span host)
 {
@@ -185,7 +188,8 @@ static bool check_edge(const struct api_route *r, const struct config *c, struct
     return true;
 }
 
-/* --- a request ------------------------------------------------------------------------------------------ */
+/* --- a request
+ * ------------------------------------------------------------------------------------------ */
 
 static bool id_ok(struct span id)
 {
@@ -226,8 +230,9 @@ static struct api_request *request_new(struct worker *w, struct http_exchange *x
 
 static void out_of_memory(struct http_exchange *x)
 {
-    http_reply(x, 503, NULL, 0, SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":"
-                                     "\"server_error\",\"param\":null,\"code\":\"no_memory\"}}"));
+    http_reply(x, 503, NULL, 0,
+               SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":"
+                    "\"server_error\",\"param\":null,\"code\":\"no_memory\"}}"));
 }
 
 /* A browser asks so before a page of a listed origin may send JSON or a key (Fetch, "CORS-preflight
@@ -302,7 +307,8 @@ static void on_bad_request(void *app, struct http_exchange *x, const struct err 
 
 const struct http_handler api_http_handler = {on_head, on_request, on_bad_request};
 
-/* --- answers -------------------------------------------------------------------------------------------- */
+/* --- answers
+ * -------------------------------------------------------------------------------------------- */
 
 /* A failure after the request may have reached a provider is not for the client's SDK to repeat: it
  * would be paid twice. Where Retry-After says when to come back, that speaks alone. */
@@ -399,21 +405,21 @@ void api_request_end(struct api_request *rq, int status, const char *word)
                   LOG_I("overhead_us", rq->overhead_us), LOG_I("input", o->usage.input),
                   LOG_I("output", o->usage.output), LOG_I("cost_nusd", o->usage.cost_nusd));
     if (rq->route && rq->route->method == HTTP_METHOD_POST)
-        store_add_request(a->store, &(struct store_request){
-                                        .id = rq->id,
-                                        .route = path,
-                                        .model = o->model,
-                                        .mode = span_of(o->mode),
-                                        .outcome = span_of(o->word),
-                                        .time_ms = clock_wall_ms() - total_us / 1000,
-                                        .status = o->status,
-                                        .ttft_us = o->ttft_us,
-                                        .total_us = total_us,
-                                        .overhead_us = rq->overhead_us,
-                                        .input = o->usage.input,
-                                        .output = o->usage.output,
-                                        .cost_nusd = o->usage.cost_nusd,
-                                        .calls = o->calls});
+        store_add_request(a->store,
+                          &(struct store_request){.id = rq->id,
+                                                  .route = path,
+                                                  .model = o->model,
+                                                  .mode = span_of(o->mode),
+                                                  .outcome = span_of(o->word),
+                                                  .time_ms = clock_wall_ms() - total_us / 1000,
+                                                  .status = o->status,
+                                                  .ttft_us = o->ttft_us,
+                                                  .total_us = total_us,
+                                                  .overhead_us = rq->overhead_us,
+                                                  .input = o->usage.input,
+                                                  .output = o->usage.output,
+                                                  .cost_nusd = o->usage.cost_nusd,
+                                                  .calls = o->calls});
     lane_free(rq->lane);
     rq->lane = NULL;
 }

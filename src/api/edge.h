@@ -1,5 +1,5 @@
-/* api/edge.h - one client request between the socket and its handler: route table, checks of the edge,
- * headers that every answer has, errors in the dialect's shape. Private to api/. */
+/* api/edge.h - one client request between the socket and its handler: route table, checks of the
+ * edge, headers that every answer has, errors in the dialect's shape. Private to api/. */
 #ifndef FUSOR_API_EDGE_H
 #define FUSOR_API_EDGE_H
 
@@ -8,17 +8,17 @@
 
 /* Who may call a route. */
 enum api_auth {
-    AUTH_NONE,  /* anybody who reaches the port */
+    AUTH_NONE,   /* anybody who reaches the port */
     AUTH_CLIENT, /* the configured key, if there is one; the Unix socket always */
-    AUTH_LOCAL, /* the 0600 Unix socket only */
+    AUTH_LOCAL,  /* the 0600 Unix socket only */
 };
 
 /* How an answer ended: for log, metrics and archive. */
 struct api_outcome {
     int status;
-    const char *word;     /* "ok", "left", or an error class */
-    struct span model;    /* may be empty */
-    const char *mode;     /* of a fusion, else NULL */
+    const char *word;  /* "ok", "left", or an error class */
+    struct span model; /* may be empty */
+    const char *mode;  /* of a fusion, else NULL */
     struct chat_usage usage;
     int64_t calls, ttft_us; /* ttft -1: no byte of the answer went out */
 };
@@ -26,12 +26,12 @@ struct api_outcome {
 struct api_request {
     struct http_exchange *x;
     struct worker *worker;
-    struct lane *lane;   /* held until api_request_end() */
-    struct span rest;    /* path behind a route that ends in '*' */
-    struct span id;      /* request id */
-    struct span ignored; /* fields that the upstream did not get, "a, b" */
-    int64_t start_us;    /* clock_mono_us() when the request was whole */
-    int64_t overhead_us; /* our own time so far: see api_overhead() */
+    struct lane *lane;             /* held until api_request_end() */
+    struct span rest;              /* path behind a route that ends in '*' */
+    struct span id;                /* request id */
+    struct span ignored;           /* fields that the upstream did not get, "a, b" */
+    int64_t start_us;              /* clock_mono_us() when the request was whole */
+    int64_t overhead_us;           /* our own time so far: see api_overhead() */
     const struct api_route *route; /* NULL: none was found */
     struct api_outcome outcome;    /* handlers fill in what they know as they go */
 };
@@ -55,8 +55,8 @@ void api_reply_error(struct api_request *rq, const struct err *err);
 #define API_MAX_HEADERS 10
 size_t api_headers(struct api_request *rq, const char *content_type, const struct err *err,
                    struct http_header *out);
-/* Books the end (log, metrics, archive) from rq->outcome with this status and word, and lets the lane
- * go. Call it before the answer's last function of http/server.h, which frees rq. */
+/* Books the end (log, metrics, archive) from rq->outcome with this status and word, and lets the
+ * lane go. Call it before the answer's last function of http/server.h, which frees rq. */
 void api_request_end(struct api_request *rq, int status, const char *word);
 
 /* Handlers. */

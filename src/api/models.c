@@ -1,27 +1,9 @@
-/* api/models.c - GET /v1/models and /v1/models/{id}: what a client may name as `model`.
- * Source: OpenAI API reference, "List models". */
+/* api/models.c - GET /v1/models and /v1/models/{id}: what a client may name as `model`. The id may
+ * stand raw or percent-encoded, with any number of slashes. What an entry holds: api/model_card.c.
+ */
 #include "api/edge.h"
 
-#include "json/json.h"
-
-static void write_model(struct json_w *w, struct span id, struct span owner, int64_t context,
-                        int64_t created)
-{
-    json_w_obj(w);
-    json_w_key(w, "id");
-    json_w_str(w, id);
-    json_w_key(w, "object");
-    json_w_cstr(w, "model");
-    json_w_key(w, "created");
-    json_w_i64(w, created);
-    json_w_key(w, "owned_by");
-    json_w_str(w, owner);
-    if (context > 0) {
-        json_w_key(w, "context_length");
-        json_w_i64(w, context);
-    }
-    json_w_obj_end(w);
-}
+#include "api/model_card.h"
 
 static int64_t created_of(const struct api_request *rq)
 {
@@ -50,11 +32,12 @@ void api_models(struct api_request *rq)
     json_w_cstr(&w, "list");
     json_w_key(&w, "data");
     json_w_arr(&w);
+    for (size_t i = 0; i < c->n_aliases; i++)
+        api_write_named(&w, c, c->aliases[i].name, created_of(rq));
     for (size_t i = 0; i < c->n_recipes; i++)
-        write_model(&w, c->recipes[i].name, SPAN("fusor"), 0, created_of(rq));
+        api_write_named(&w, c, c->recipes[i].name, created_of(rq));
     for (size_t i = 0; i < c->n_models; i++)
-        write_model(&w, c->models[i].name, c->models[i].provider->name, c->models[i].context,
-                    created_of(rq));
+        api_write_model(&w, c, &c->models[i], created_of(rq));
     json_w_arr_end(&w);
     json_w_obj_end(&w);
     reply(rq, &b, json_w_end(&w), &e);
@@ -88,6 +71,7 @@ static struct span decode(struct arena *a, struct span s)
 void api_model(struct api_request *rq)
 {
     struct arena *a = http_arena(rq->x);
+    const struct config *c = rq->lane->snapshot->config;
     struct span name = decode(a, rq->rest);
     struct route_target t;
     struct err e = {0};
@@ -97,11 +81,12 @@ void api_model(struct api_request *rq)
     bool ok = route_resolve(rq->lane->route, a, name, &t, &e);
     if (ok) {
         json_w_init(&w, &b, &e);
-        if (t.recipe)
-            write_model(&w, t.recipe->name, SPAN("fusor"), 0, created_of(rq));
+        if (t.alias)
+            api_write_named(&w, c, t.alias->name, created_of(rq));
+        else if (t.recipe)
+            api_write_named(&w, c, t.recipe->name, created_of(rq));
         else
-            write_model(&w, t.model->name, t.model->provider->name, t.model->context,
-                        created_of(rq));
+            api_write_model(&w, c, t.model, created_of(rq));
         ok = json_w_end(&w);
     }
     reply(rq, &b, ok, &e);

@@ -11,8 +11,8 @@ struct signals {
     uv_signal_t term, interrupt, hangup;
 };
 
-/* The time to drain is up: open answers end with an error that their clients see, and a client that does
- * not read even that is left alone after a second. */
+/* The time to drain is up: open answers end with an error that their clients see, and a client that
+ * does not read even that is left alone after a second. */
 static void cut(struct app *a)
 {
     if (a->cut || !loop_timer_start(&a->drain_timer, 1000 * 1000)) {
@@ -63,7 +63,9 @@ static void unwatch(struct app *a, struct signals *s)
     (void)loop_step(a->control); /* the handles' last turn */
 }
 
-/* --- drain -------------------------------------------------------------------------------------------------- */
+/* --- drain
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void on_drained(struct loop_task *t)
 {
@@ -107,7 +109,9 @@ void app_drain(struct app *a)
     }
 }
 
-/* --- start ---------------------------------------------------------------------------------------------------- */
+/* --- start
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static struct http_server_config server_config(const struct config *c)
 {
@@ -163,7 +167,8 @@ static void say_hello(const struct app *a)
 {
     const struct config *c = a->snapshot->config;
     bool v6 = strchr(c->listen.address, ':') != NULL;
-    (void)fprintf(stderr, "fusor %s listens on %s://%s%s%s:%d (%zu worker%s, configuration: %.*s)\n",
+    (void)fprintf(stderr,
+                  "fusor %s listens on %s://%s%s%s:%d (%zu worker%s, configuration: %.*s)\n",
                   FUSOR_VERSION, a->snapshot->tls ? "https" : "http", v6 ? "[" : "",
                   c->listen.address, v6 ? "]" : "", c->listen.port, a->n_workers,
                   a->n_workers == 1 ? "" : "s", SPAN_ARG(c->source));

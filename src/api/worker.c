@@ -20,7 +20,8 @@ void lane_free(struct lane *l)
     mem_free(l);
 }
 
-/* --- what a fusion asks of its worker ------------------------------------------------------------------ */
+/* --- what a fusion asks of its worker
+ * ------------------------------------------------------------------ */
 
 static uint64_t lane_random(void *ctx)
 {
@@ -38,74 +39,10 @@ static void lane_fusion_id(void *ctx, char out[32])
     (void)snprintf(out, 32, "fus_%s", token);
 }
 
-static bool same_engine(const struct config_model *m)
-{
-    return m->provider->kind == PROVIDER_LOCAL && m->provider->local.n_command == 0;
-}
-
-static bool lane_resolve_recipe(struct lane *l, struct arena *a, const struct recipe *r,
-                                struct fusion_model *out, struct err *e);
-
-static bool lane_resolve(void *ctx, struct arena *a, struct span name, struct fusion_model *out,
-                         struct err *e)
-{
-    struct lane *l = ctx;
-    struct route_target t;
-    if (!route_resolve(l->route, a, name, &t, e))
-        return false;
-    if (t.recipe)
-        return lane_resolve_recipe(l, a, t.recipe, out, e);
-    struct span canonical = t.model->name;
-    *out = (struct fusion_model){.name = canonical,
-                                 .source = t.source,
-                                 .price = t.model->price,
-                                 .context = t.model->context,
-                                 .default_max_tokens = t.model->default_max_tokens,
-                                 .json_schema = same_engine(t.model),
-                                 .bills_on = t.model->provider->cancel_bills_on,
-                                 .latency = t.latency,
-                                 .leaf_calls = 1};
-    return true;
-}
-
-static bool lane_resolve_recipe(struct lane *l, struct arena *a, const struct recipe *r,
-                                struct fusion_model *out, struct err *e)
-{
-    struct fusion_source *f = arena_alloc(a, sizeof *f);
-    if (!f)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    fusion_source_init(f, &l->fusion_env, r);
-    *out = (struct fusion_model){
-        .name = r->name,
-        .source = &f->source,
-        .price = {-1, -1, -1, -1, false},
-        .leaf_calls = (unsigned)(recipe_members(r) + r->n_judges),
-    };
-    return true;
-}
-
 static bool lane_check(void *ctx, const struct recipe *merged, struct err *e)
 {
     const struct lane *l = ctx;
     return config_recipe_check(l->snapshot->config, merged, e);
-}
-
-bool worker_resolve(struct worker *w, struct arena *arena, struct span name,
-                    struct app_target *out, struct err *e)
-{
-    struct route_target t;
-    if (!route_resolve(w->lane->route, arena, name, &t, e))
-        return false;
-    if (t.model) {
-        *out = (struct app_target){.source = t.source, .name = t.model->name};
-        return true;
-    }
-    struct fusion_source *f = arena_alloc(arena, sizeof *f);
-    if (!f)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    fusion_source_init(f, &w->lane->fusion_env, t.recipe);
-    *out = (struct app_target){.source = &f->source, .recipe = t.recipe, .name = t.recipe->name};
-    return true;
 }
 
 const struct fusion_env *worker_fusion_env(struct worker *w)
@@ -157,7 +94,8 @@ bool worker_adopt(struct worker *w, struct snapshot *s, struct err *e)
     return true;
 }
 
-/* --- posts from the control loop ------------------------------------------------------------------------- */
+/* --- posts from the control loop
+ * ------------------------------------------------------------------------- */
 
 static void on_reload(struct loop_task *t)
 {
@@ -216,8 +154,8 @@ static void worker_metrics(struct worker *w)
     w->metrics.left = requests(w, "client_left");
     w->metrics.seconds = metric_get(m, "fusor_request_seconds", "Duration of client requests",
                                     METRIC_SECONDS, SPAN(""));
-    w->metrics.fusions = metric_get(m, "fusor_fusions_total", "Fused requests", METRIC_COUNTER,
-                                    SPAN(""));
+    w->metrics.fusions =
+        metric_get(m, "fusor_fusions_total", "Fused requests", METRIC_COUNTER, SPAN(""));
 }
 
 bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err *e)
@@ -261,7 +199,8 @@ void worker_stop(struct worker *w)
 void worker_done(struct worker *w)
 {
     if (w->loop)
-        (void)loop_step(w->loop); /* replies that nobody waits for: their memory is all that is left */
+        (void)loop_step(
+            w->loop); /* replies that nobody waits for: their memory is all that is left */
     if (w->own_loop)
         loop_free(w->loop);
     buf_done(&w->out);

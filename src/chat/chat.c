@@ -130,3 +130,15 @@ const char *chat_role_name(enum chat_role r)
     }
     return "user";
 }
+
+const struct chat_rule *chat_rule_against(const struct chat_rule *rules, struct span region)
+{
+    for (; rules; rules = rules->up) {
+        bool allowed = false;
+        for (size_t i = 0; region.n > 0 && i < rules->n_regions; i++)
+            allowed = allowed || span_eq(rules->regions[i], region);
+        if (!allowed)
+            return rules;
+    }
+    return NULL;
+}

@@ -212,6 +212,9 @@ static void check_provider(struct doctor *d, const struct config_provider *p, co
     const char *name = doctor_name(d, "provider", p->name);
     switch (p->kind) {
     case PROVIDER_OPENAI:
+    case PROVIDER_ANTHROPIC:
+    case PROVIDER_GEMINI:
+    case PROVIDER_MISTRAL:
         if (!d->offline)
             check_answer(d, p, f);
         break;
@@ -236,7 +239,7 @@ void doctor_providers(struct doctor *d)
         return;
     for (size_t i = 0; i < c->n_providers; i++) {
         d->providers[i].usable = true;
-        if (c->providers[i].kind != PROVIDER_OPENAI)
+        if (!config_is_hosted(&c->providers[i]))
             continue;
         buf_init(&b[n], PROBE_BODY_BYTES);
         f[n].out = &b[n];
@@ -246,8 +249,7 @@ void doctor_providers(struct doctor *d)
         fetch_all(f, n);
     n = 0;
     for (size_t i = 0; i < c->n_providers; i++)
-        check_provider(d, &c->providers[i],
-                       c->providers[i].kind == PROVIDER_OPENAI ? &f[n++] : NULL);
+        check_provider(d, &c->providers[i], config_is_hosted(&c->providers[i]) ? &f[n++] : NULL);
     for (size_t i = 0; i < n; i++)
         buf_done(&b[i]);
 }

@@ -2,6 +2,7 @@
 #include "cli/fetch.h"
 
 #include "base/limits.h"
+#include "dialect/dialect.h"
 #include "http/tls.h"
 
 struct fetch_run {
@@ -47,6 +48,26 @@ static void on_error(void *owner, const struct err *e)
 
 static const struct http_call_ops ops = {on_head, on_body, on_end, on_error};
 
+#define MAX_HEADERS 4
+
+/* The key is written into `room`. */
+static size_t write_headers(const struct fetch *f, char *room, size_t cap,
+                            struct http_header out[static MAX_HEADERS])
+{
+    const struct dialect *d = f->dialect ? f->dialect : &dialect_openai_chat;
+    bool bearer = strcmp(d->key_header, "authorization") == 0;
+    size_t n = 0;
+    out[n++] = (struct http_header){SPAN("content-type"), SPAN("application/json")};
+    for (size_t i = 0; i < COUNT_OF(d->headers) && d->headers[i].name; i++)
+        out[n++] = (struct http_header){span_of(d->headers[i].name), span_of(d->headers[i].value)};
+    if (!f->key)
+        return n;
+    struct span key = secret_reveal(f->key);
+    int len = snprintf(room, cap, "%s%.*s", bearer ? "Bearer " : "", SPAN_ARG(key));
+    out[n++] = (struct http_header){span_of(d->key_header), span_make(room, (size_t)len)};
+    return n;
+}
+
 static bool start(struct fetch *f)
 {
     if (!http_origin_parse(f->url, &f->origin_, &f->err))
@@ -58,21 +79,18 @@ static bool start(struct fetch *f)
         if (!f->tls_)
             return false;
     }
-    struct span key = secret_reveal(f->key);
-    char bearer[LIMIT_SECRET_BYTES + 16] = "";
-    int n = snprintf(bearer, sizeof bearer, "Bearer %.*s", SPAN_ARG(key));
-    struct http_header h[] = {{SPAN("content-type"), SPAN("application/json")},
-                              {SPAN("authorization"), span_make(bearer, (size_t)n)}};
+    char key[LIMIT_SECRET_BYTES + 16];
+    struct http_header h[MAX_HEADERS];
     struct http_call_spec spec = {.origin = &f->origin_,
                                   .tls = f->tls_,
                                   .method = f->body.n ? "POST" : "GET",
                                   .target = f->path,
                                   .headers = h,
-                                  .n_headers = f->key ? 2 : 1,
+                                  .n_headers = write_headers(f, key, sizeof key, h),
                                   .body = f->body,
                                   .timeouts = f->timeouts};
     bool ok = http_call_start(f->run_->client, &spec, &ops, f, &f->err) != NULL;
-    explicit_bzero(bearer, sizeof bearer);
+    explicit_bzero(key, sizeof key);
     return ok;
 }
 

@@ -7,15 +7,17 @@
 #include "base/secret.h"
 #include "http/client.h"
 
+struct dialect;
 struct tls;
 
 struct fetch {
-    struct span url;          /* base URL */
-    struct span path;         /* behind it: "/models" */
-    bool whole_path;          /* path stands alone, without the path of the URL */
-    struct span body;         /* empty: GET; else POST of JSON */
-    const struct secret *key; /* sent as bearer token; NULL: none */
-    const char *ca_file;      /* NULL: the system's */
+    struct span url;               /* base URL */
+    struct span path;              /* behind it: "/models" */
+    bool whole_path;               /* path stands alone, without the path of the URL */
+    struct span body;              /* empty: GET; else POST of JSON */
+    const struct secret *key;      /* NULL: none */
+    const struct dialect *dialect; /* says where the key goes; NULL: a bearer token */
+    const char *ca_file;           /* NULL: the system's */
     struct http_timeouts timeouts;
     struct buf *out; /* the answer's body is added */
     /* the answer */

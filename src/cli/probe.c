@@ -12,6 +12,7 @@ void probe_models(struct fetch *f, const struct config_provider *p)
     f->url = p->base_url;
     f->path = p->key && span_starts(p->base_url, openrouter) ? SPAN("/key") : SPAN("/models");
     f->key = p->key;
+    f->dialect = dialect_find(span_of(p->dialect));
     f->ca_file = p->ca_file.n ? p->ca_file.p : NULL;
     f->timeouts = (struct http_timeouts){.total_us = PROBE_TIMEOUT_US};
 }

@@ -1,5 +1,5 @@
-/* cli/session.c - see cli/session.h. Beside a server, the server itself is an OpenAI-compatible upstream at
- * its Unix socket: the same source that talks to any provider talks to it. */
+/* cli/session.c - see cli/session.h. Beside a server, the server itself is an OpenAI-compatible
+ * upstream at its Unix socket: the same source that talks to any provider talks to it. */
 #include "cli/session.h"
 
 #include "base/limits.h"
@@ -8,10 +8,11 @@
 
 struct session {
     struct arena *arena;
-    struct app *app;   /* in this process */
+    struct app *app; /* in this process */
     struct chat_source *source;
     struct chat_request request;
     bool recipe;
+    const struct chat_rule *rules;
     /* beside a server */
     bool remote;
     struct cli_server server;
@@ -62,7 +63,8 @@ bool session_is_recipe(const struct session *s)
     return s->recipe;
 }
 
-/* --- the request -------------------------------------------------------------------------------------------- */
+/* --- the request
+ * -------------------------------------------------------------------------------------------- */
 
 static void write_list(struct json_w *w, const char *csv)
 {
@@ -183,14 +185,14 @@ static bool settle_fusion(struct session *s, const struct ask_options *o, struct
     return true;
 }
 
-/* --- beside a server ------------------------------------------------------------------------------------------ */
+/* --- beside a server
+ * ------------------------------------------------------------------------------------------ */
 
 static bool server_config(struct session *s, struct err *e)
 {
     struct buf b;
     buf_init(&b, KIB(8));
-    bool ok = buf_addf(&b, e,
-                       "providers:\n  server: {kind: openai, base_url: \"%s\"%s}\n",
+    bool ok = buf_addf(&b, e, "providers:\n  server: {kind: openai, base_url: \"%s\"%s}\n",
                        s->server.url, s->server.key ? ", key: \"env:FUSOR_KEY\"" : "");
     if (ok)
         s->config = config_parse(buf_span(&b), "(server)", e);
@@ -209,8 +211,8 @@ static bool ask_kind(struct session *s, struct err *e)
     size_t at = (size_t)snprintf(path, sizeof path, "/v1/models/");
     for (size_t i = 0; i < name.n && at + 4 < sizeof path; i++)
         at += (size_t)snprintf(path + at, sizeof path - at, "%%%02X", (unsigned char)name.p[i]);
-    bool ok = cli_call(&s->server, path, SPAN(""), &b, e) &&
-              json_parse(s->arena, buf_span(&b), &v, e);
+    bool ok =
+        cli_call(&s->server, path, SPAN(""), &b, e) && json_parse(s->arena, buf_span(&b), &v, e);
     if (ok)
         s->recipe = span_eq(json_str(json_get(v, "owned_by")), SPAN("fusor"));
     buf_done(&b);
@@ -244,7 +246,8 @@ static bool open_remote(struct session *s, struct err *e)
     return true;
 }
 
-/* The `fusion` object reaches a server as what it is to an upstream: a field of the same dialect. */
+/* The `fusion` object reaches a server as what it is to an upstream: a field of the same dialect.
+ */
 static bool pass_fusion(struct session *s, struct err *e)
 {
     if (!s->request.fusion.p)
@@ -259,7 +262,8 @@ static bool pass_fusion(struct session *s, struct err *e)
     return true;
 }
 
-/* --- in this process --------------------------------------------------------------------------------------------- */
+/* --- in this process
+ * --------------------------------------------------------------------------------------------- */
 
 static bool open_here(struct session *s, const struct ask_options *o, struct err *e)
 {
@@ -271,9 +275,11 @@ static bool open_here(struct session *s, const struct ask_options *o, struct err
         return false;
     s->loop = app_loop(s->app);
     struct app_target t;
-    if (!worker_resolve(app_worker(s->app), s->arena, s->request.model, &t, e))
+    struct app_ask ask = {.name = s->request.model, .request = &s->request};
+    if (!worker_resolve(app_worker(s->app), s->arena, &ask, &t, e))
         return false;
     s->source = t.source;
+    s->rules = t.rules;
     s->recipe = t.recipe != NULL;
     return true;
 }
@@ -304,7 +310,7 @@ struct session *session_open(const struct ask_options *o, struct err *e)
 struct chat_call *session_start(struct session *s, struct chat_sink *sink, struct err *e)
 {
     struct chat_start_opts o = {
-        .request_id = SPAN("cli"), .role = "call", .progress = s->recipe};
+        .request_id = SPAN("cli"), .role = "call", .progress = s->recipe, .rules = s->rules};
     if (s->remote && !pass_fusion(s, e))
         return NULL;
     return chat_start(s->source, &s->request, &o, sink, e);
@@ -333,8 +339,10 @@ bool session_plan(struct session *s, struct buf *out, struct err *e)
         return remote_plan(s, out, e);
     struct worker *w = app_worker(s->app);
     struct app_target t;
+    struct app_ask ask = {.name = s->request.model, .request = &s->request};
     struct fusion_plan plan;
-    return worker_resolve(w, s->arena, s->request.model, &t, e) &&
-           fusion_plan_make(s->arena, worker_fusion_env(w), t.recipe, &s->request, &plan, e) &&
+    return worker_resolve(w, s->arena, &ask, &t, e) &&
+           fusion_plan_make(s->arena, worker_fusion_env(w), t.recipe, &s->request, t.rules, &plan,
+                            e) &&
            fusion_plan_write(&plan, out, e);
 }

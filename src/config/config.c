@@ -2,7 +2,8 @@
  *
  * Lives here: finding and reading the file, the order in which its parts are read, the life of a
  * snapshot. The parts are in config_read.c (the server itself), config_providers.c,
- * config_models.c, config_recipes.c, defaults.c (no file) and config_show.c (back to YAML). */
+ * config_models.c, config_aliases.c, config_recipes.c, defaults.c (no file) and config_show.c (back
+ * to YAML). */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ static void snapshot_free(struct snapshot *s)
 {
     if (!s)
         return;
+    map_free(s->aliases);
     map_free(s->recipes);
     map_free(s->models);
     map_free(s->providers);
@@ -33,8 +35,9 @@ static struct snapshot *snapshot_new(struct err *e)
         s->providers = map_new();
         s->models = map_new();
         s->recipes = map_new();
+        s->aliases = map_new();
     }
-    if (!s || !s->arena || !s->providers || !s->models || !s->recipes) {
+    if (!s || !s->arena || !s->providers || !s->models || !s->recipes || !s->aliases) {
         err_set(e, ERR_NOMEM, "out of memory while reading the configuration");
         return NULL;
     }
@@ -82,9 +85,14 @@ static bool build(struct snapshot *s, struct span text, const char *name, struct
             return false;
         providers = node_get(defaults, "providers");
     }
-    return config_read_providers(s, providers, e) &&
+    struct node aliases = node_get(root, "aliases");
+    return config_read_policies(s, node_get(root, "policies"), e) &&
+           config_read_retries(s, root, e) && config_read_providers(s, providers, e) &&
            config_read_models(s, node_get(root, "models"), node_get(defaults, "models"), e) &&
-           config_read_recipes(s, node_get(root, "fusions"), e);
+           config_read_alias_names(s, aliases, e) &&
+           config_read_recipes(s, node_get(root, "fusions"), e) &&
+           config_read_aliases(s, aliases, e) &&
+           config_check_recipes(s, node_get(root, "fusions"), e);
 }
 
 struct config *config_parse(struct span text, const char *name, struct err *e)

@@ -11,12 +11,44 @@
 #include "base/secret.h"
 #include "config/recipe.h"
 
-enum provider_kind { PROVIDER_OPENAI, PROVIDER_LOCAL, PROVIDER_RECORDED };
+enum provider_kind { PROVIDER_OPENAI, PROVIDER_ANTHROPIC, PROVIDER_GEMINI, PROVIDER_MISTRAL,
+                     PROVIDER_LOCAL, PROVIDER_RECORDED };
+
+/* Nano-USD per million tokens, -1 unknown: what a whole call costs whose input is above that many
+ * tokens. */
+struct price_tier {
+    int64_t above_tok;
+    int64_t input, cached, cache_write, output;
+};
+
+#define PRICE_TIERS 3 /* a long input has at most that many prices of its own */
 
 /* Nano-USD per million tokens, -1 unknown. */
 struct price {
     int64_t input, cached, cache_write, output;
     bool known; /* input and output are known (free: both 0) */
+    size_t n_tiers;
+    struct price_tier tiers[PRICE_TIERS]; /* above_tok rising */
+};
+
+/* What a model can do; all zeros: nothing is known of it. */
+enum config_can { CAN_UNKNOWN = 0, CAN_NO, CAN_YES };
+
+enum config_cap {
+    CAP_TOOLS,
+    CAP_PARALLEL_TOOLS, /* several calls in one answer */
+    CAP_IMAGES,         /* in; so the next two */
+    CAP_DOCUMENTS,
+    CAP_AUDIO,
+    CAP_STRUCTURED_OUTPUTS, /* answers held to a JSON schema */
+    CAP_REASONING,
+    CAP_SAMPLING, /* takes temperature and top_p */
+    CONFIG_CAPS
+};
+
+struct config_caps {
+    enum config_can can[CONFIG_CAPS];
+    unsigned efforts; /* of reasoning: bit i for config_effort_name(i); 0 unknown */
 };
 
 struct timeouts {
@@ -36,16 +68,19 @@ struct config_local {           /* kind: local */
 struct config_provider {
     struct span name;
     enum provider_kind kind;
-    struct span base_url; /* openai */
+    const char *dialect;  /* what is spoken to it: a name of dialect/; NULL: recorded */
+    struct span base_url; /* hosted */
     struct secret *key;   /* NULL: none */
     struct span key_ref;  /* "env:OPENAI_API_KEY": for config show */
     struct span ca_file;  /* empty: the system's */
+    struct span proxy;    /* "http://host:port"; empty: none */
     struct span region;   /* may be empty */
     bool has_price;
     struct price price;         /* for models that set none */
     bool omit_stream_options;   /* stream_options: omit */
     bool max_completion_tokens; /* max_tokens_field: max_completion_tokens */
     bool cancel_bills_on;       /* cancel: bills_on */
+    bool refuse_image_urls;     /* image_urls: refuse */
     int64_t max_concurrency;    /* per model; 0: no limit */
     int64_t max_queue;          /* waiting calls per model beyond that */
     struct span file;           /* recorded: the JSONL */
@@ -53,16 +88,56 @@ struct config_provider {
     struct timeouts timeouts;
 };
 
+/* Reached over the network at base_url, with any model id. */
+static inline bool config_is_hosted(const struct config_provider *p)
+{
+    return p->kind <= PROVIDER_MISTRAL;
+}
+
+/* To which regions data may go. */
+struct config_policy {
+    struct span name;
+    const struct span *regions;
+    size_t n_regions;
+};
+
+/* What may be asked of a model, or of a recipe as a whole. */
+struct config_traits {
+    int64_t context, max_output; /* 0 unknown */
+    struct config_caps caps;
+};
+
 struct config_model {
     struct span name; /* what clients say */
     const struct config_provider *provider;
     struct span id;             /* what the provider is told */
+    struct span region;         /* where its data goes; may be empty: unknown */
     int64_t context;            /* window in tokens, 0 unknown */
+    int64_t max_output;         /* tokens of one answer at most, thinking included; 0 unknown */
     int64_t default_max_tokens; /* bound where the client sets none, under a cost cap */
     struct price price;
+    struct config_caps caps;
+    struct span retires; /* "2026-08-31", when the provider turns it off; empty: not announced */
     int64_t max_concurrency, max_queue;
     struct timeouts timeouts;
     bool implied; /* "provider/id" that the file does not list */
+};
+
+struct config_target {
+    struct span name; /* of a model or recipe */
+    double weight;    /* 0: only when others fail */
+};
+
+/* Which of an alias's targets goes first, beside their weights. */
+enum config_sort { CONFIG_SORT_NONE, CONFIG_SORT_PRICE, CONFIG_SORT_LATENCY,
+                   CONFIG_SORT_THROUGHPUT };
+
+struct config_alias {
+    struct span name;
+    const struct config_target *to, *fallback; /* one of `to` by weight, then the others, then these */
+    size_t n_to, n_fallback;
+    enum config_sort sort;
+    const struct config_policy *policy; /* NULL: none */
 };
 
 struct config_listen {
@@ -94,6 +169,14 @@ struct config {
     size_t n_providers;
     const struct config_model *models; /* listed ones */
     size_t n_models;
+    const struct config_policy *policies;
+    size_t n_policies;
+    const struct config_alias *aliases;
+    size_t n_aliases;
+    bool retry_ambiguous;         /* also what may have been answered is asked elsewhere */
+    int64_t retry_budget_percent; /* of all requests, together */
+    int64_t breaker_failures;     /* in a row */
+    int64_t breaker_open_us;
     const struct recipe *recipes; /* what they name exists; "fusion" is always among them, unless no
                                    * model is listed and no provider has a key */
     size_t n_recipes;
@@ -113,6 +196,8 @@ AUTO_DEFINE(config)
 /* NULL when absent. */
 const struct config_provider *config_provider_find(const struct config *c, struct span name);
 const struct recipe *config_recipe_find(const struct config *c, struct span name);
+const struct config_alias *config_alias_find(const struct config *c, struct span name);
+const struct config_policy *config_policy_find(const struct config *c, struct span name);
 /* A listed model (by its name, "provider/name" or "provider/id"), or "provider/id" of a known
  * provider: then *implied is filled and returned, and borrows `name` (implied NULL: listed ones
  * only). NULL when neither. "local/x" and "recorded/x" name only what there is. */
@@ -122,7 +207,7 @@ const struct config_model *config_model_find(const struct config *c, struct span
  * recipe, without cycles, in at most LIMIT_FUSION_DEPTH levels and LIMIT_LEAF_CALLS calls: else
  * ERR_INPUT with ->param "fusion.panel[1]". Recipes of the file have passed it. */
 MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
-/* Up to `max` names (models and recipes) nearest to `name`, best first: for "did you mean". */
+/* Up to `max` names (models, recipes, aliases) nearest to `name`, best first: for "did you mean". */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
 /* A provider that many people have a key of: it is there without a file when its variable is set,
  * and `fusor init` asks for it. */
@@ -130,7 +215,6 @@ struct config_usual {
     const char *name, *variable, *base_url;
     bool max_completion_tokens, omit_stream_options;
     const char *model, *id;   /* its current model: what clients say, what it is told */
-    const char *model_fields; /* more of them, as YAML; NULL: none */
 };
 /* Strongest first: the first one with a key judges. NULL behind the last. */
 const struct config_usual *config_usual(size_t i);
@@ -145,5 +229,13 @@ MUST_USE bool config_write_usual(const struct config_use *use, size_t n, struct 
                                  struct err *e);
 /* The snapshot as YAML that config_parse() reads back, secrets as references. */
 MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
+
+/* What a recipe or an alias as a whole may be asked for: the least of all its members, or of all that
+ * it may stand for. */
+struct config_traits config_traits_of(const struct config *c, struct span name);
+/* "tools", "images", ...: as the file writes it; static. */
+const char *config_cap_name(enum config_cap cap);
+/* "none", "minimal", "low", ...; NULL behind the last. */
+const char *config_effort_name(unsigned i);
 
 #endif

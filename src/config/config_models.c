@@ -1,19 +1,19 @@
 /* config/config_models.c - the `models` of the file, and how names find them; see config/config.h.
  *
  * A listed model is found by its name, and by "provider/name" and "provider/id"; any other
- * "provider/id" of an OpenAI-compatible provider is implied. */
+ * "provider/id" of a hosted provider is implied. */
 #include "base/text.h"
 #include "config/config_priv.h"
 
-#define MAX_TOKENS         (1LL << 31)
 #define MAX_CONCURRENCY    100000
 #define DEFAULT_MAX_TOKENS 8192
 
 static const char *const fields[] = {
-    "provider",        "id",        "context",  "default_max_tokens", "price",
-    "max_concurrency", "max_queue", "timeouts",
+    "provider",           "id",       "context",      "max_output",
+    "default_max_tokens", "price",    "capabilities", "max_concurrency",
+    "max_queue",          "timeouts", "region",       "policy",
 };
-static const char *const later[] = {"policy", "allowance", "reasoning", "aliases", "fallback"};
+static const char *const later[] = {"allowance", "reasoning", "aliases", "fallback"};
 
 static bool fail_memory(struct err *e)
 {
@@ -59,12 +59,63 @@ static bool read_provider(struct snapshot *s, struct node n, const struct config
 static struct config_model model_of(const struct config_provider *p)
 {
     return (struct config_model){.provider = p,
+                                 .region = p->region,
                                  .context = p->kind == PROVIDER_LOCAL ? p->local.context : 0,
                                  .default_max_tokens = DEFAULT_MAX_TOKENS,
                                  .price = p->price,
                                  .max_concurrency = p->max_concurrency,
                                  .max_queue = p->max_queue,
                                  .timeouts = p->timeouts};
+}
+
+/* The family of a provider whose kind says it; of the others the host does. */
+static struct span family_of(const struct config_provider *p)
+{
+    switch (p->kind) {
+    case PROVIDER_ANTHROPIC:
+        return SPAN("anthropic");
+    case PROVIDER_GEMINI:
+        return SPAN("gemini");
+    case PROVIDER_MISTRAL:
+        return SPAN("mistral");
+    case PROVIDER_OPENAI:
+    case PROVIDER_LOCAL:
+    case PROVIDER_RECORDED:
+        break;
+    }
+    return SPAN("");
+}
+
+/* What the catalogue knows of the model with this id; what the file says is read over it. */
+static void fill_known(const struct snapshot *s, struct config_model *m)
+{
+    const struct config_provider *p = m->provider;
+    struct catalogue_model known;
+    if (!catalogue_find(s->catalogue, family_of(p), config_url_host(p->base_url), m->id, &known))
+        return;
+    m->context = known.context;
+    m->max_output = known.max_output;
+    m->caps = known.caps;
+    m->retires = known.retires;
+    if (!p->has_price)
+        m->price = known.price;
+}
+
+/* Where nothing says how long an answer may be, it is not asked to be longer than it can. */
+static void bound_default(struct config_model *m)
+{
+    if (m->max_output > 0 && m->default_max_tokens > m->max_output)
+        m->default_max_tokens = m->max_output;
+}
+
+static bool read_tokens(struct node n, struct config_model *m, struct err *e)
+{
+    struct node wanted = node_get(n, "default_max_tokens");
+    if (!node_i64(node_get(n, "context"), 128, CONFIG_MAX_TOKENS, &m->context, e) ||
+        !node_i64(node_get(n, "max_output"), 1, CONFIG_MAX_TOKENS, &m->max_output, e))
+        return false;
+    bound_default(m);
+    return node_i64(wanted, 1, CONFIG_MAX_TOKENS, &m->default_max_tokens, e);
 }
 
 static bool read_id(struct node n, struct span *out, struct err *e)
@@ -77,6 +128,23 @@ static bool read_id(struct node n, struct span *out, struct err *e)
         if ((unsigned char)out->p[i] < 0x20 || out->p[i] == 0x7F)
             return node_fail(n, e, "must not hold control characters");
     return true;
+}
+
+/* A model that says its policy is one that the policy lets data go to. */
+static bool read_region(struct snapshot *s, struct node n, struct config_model *m, struct err *e)
+{
+    const struct config_policy *policy = NULL;
+    struct node region = node_get(n, "region");
+    if (!node_str(region, &m->region, e) ||
+        (m->region.n > 0 && !config_check_name(region, m->region, false, e)) ||
+        !config_read_policy_name(s, node_get(n, "policy"), &policy, e))
+        return false;
+    for (size_t i = 0; policy && i < policy->n_regions; i++)
+        if (span_eq(policy->regions[i], m->region))
+            return true;
+    return !policy || node_fail(node_get(n, "policy"), e,
+                                "'%.*s' does not allow the region '%.*s' of this model",
+                                SPAN_ARG(policy->name), SPAN_ARG(m->region));
 }
 
 static bool read_model(struct snapshot *s, struct node n, struct span name, struct config_model *m,
@@ -93,10 +161,12 @@ static bool read_model(struct snapshot *s, struct node n, struct span name, stru
     *m = model_of(p);
     m->name = name;
     m->id = id;
-    return read_id(node_get(n, "id"), &m->id, e) &&
-           node_i64(node_get(n, "context"), 128, MAX_TOKENS, &m->context, e) &&
-           node_i64(node_get(n, "default_max_tokens"), 1, MAX_TOKENS, &m->default_max_tokens, e) &&
+    if (!read_region(s, n, m, e) || !read_id(node_get(n, "id"), &m->id, e))
+        return false;
+    fill_known(s, m);
+    return read_tokens(n, m, e) &&
            config_read_price(node_get(n, "price"), &has_price, &m->price, e) &&
+           config_read_caps(node_get(n, "capabilities"), &m->caps, e) &&
            node_i64(node_get(n, "max_concurrency"), 0, MAX_CONCURRENCY, &m->max_concurrency, e) &&
            node_i64(node_get(n, "max_queue"), 0, MAX_CONCURRENCY, &m->max_queue, e) &&
            config_read_timeouts(node_get(n, "timeouts"), &m->timeouts, e);
@@ -167,7 +237,7 @@ const struct config_model *config_model_find(const struct config *c, struct span
     if (listed || !span_cut(&id, '/', &head) || id.n == 0)
         return listed;
     const struct config_provider *p = config_provider_find(c, head);
-    if (!p || p->kind != PROVIDER_OPENAI || !implied)
+    if (!p || !config_is_hosted(p) || !implied)
         return NULL;
     for (size_t i = 0; i < name.n; i++)
         if ((unsigned char)name.p[i] <= ' ' || name.p[i] == 0x7F)
@@ -176,6 +246,8 @@ const struct config_model *config_model_find(const struct config *c, struct span
     implied->name = name;
     implied->id = id;
     implied->implied = true;
+    fill_known(snapshot_of(c), implied);
+    bound_default(implied);
     return implied;
 }
 

@@ -5,17 +5,22 @@
 #include <stdatomic.h>
 
 #include "base/map.h"
+#include "config/catalogue.h"
 #include "config/config.h"
 #include "config/recipe_priv.h"
 
-#define SECOND_US 1000000LL
+#define SECOND_US         1000000LL
+#define CONFIG_MAX_TOKENS (1LL << 31)
+/* The fields of a price that is a map. */
+#define CONFIG_RATE_KEYS "input", "output", "cached_input", "cache_write", "tiers"
 
 struct snapshot {
     struct config c; /* first: what callers hold */
     atomic_uint refs;
     struct arena *arena;
     /* name -> entry; models also under "provider/name" and "provider/id" */
-    struct map *providers, *models, *recipes;
+    struct map *providers, *models, *recipes, *aliases;
+    struct catalogue *catalogue; /* NULL: no provider is one that it may know */
 };
 
 static inline struct snapshot *snapshot_of(const struct config *c)
@@ -36,21 +41,44 @@ MUST_USE bool config_read_key(struct node n, struct snapshot *s, struct span *ou
                               struct secret **out, struct err *e);
 
 /* config_providers.c */
+/* "api.example.com" of "https://api.example.com:8443/v1"; empty for a Unix socket. */
+struct span config_url_host(struct span url);
 MUST_USE bool config_read_providers(struct snapshot *s, struct node n, struct err *e);
-MUST_USE bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e);
 MUST_USE bool config_read_timeouts(struct node n, struct timeouts *out, struct err *e);
+/* catalogue.yaml as it stands. */
+extern const unsigned char catalogue_yaml[];
+extern const size_t catalogue_yaml_n;
+/* config_price.c */
+MUST_USE bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e);
+/* Of a map that may have other fields too. */
+MUST_USE bool config_read_rates(struct node n, struct price *out, struct err *e);
+/* Times factor / 10^9, each part rounded up. */
+void config_scale_price(struct price *p, int64_t factor);
+/* Sets what the map names; the rest stays. */
+MUST_USE bool config_read_caps(struct node n, struct config_caps *caps, struct err *e);
+/* The same of a map that may have other fields too. */
+MUST_USE bool config_read_can(struct node n, struct config_caps *caps, struct err *e);
 /* config_models.c. The models of n, then those of `more` (defaults) that n does not name. */
 MUST_USE bool config_read_models(struct snapshot *s, struct node n, struct node more,
                                  struct err *e);
+/* config_aliases.c */
+MUST_USE bool config_read_policies(struct snapshot *s, struct node n, struct err *e);
+/* `policy: NAME`; absent leaves *out. */
+MUST_USE bool config_read_policy_name(struct snapshot *s, struct node n,
+                                      const struct config_policy **out, struct err *e);
+/* Their names alone, and, when models and recipes are known, the rest. */
+MUST_USE bool config_read_alias_names(struct snapshot *s, struct node n, struct err *e);
+MUST_USE bool config_read_aliases(struct snapshot *s, struct node n, struct err *e);
+MUST_USE bool config_read_retries(struct snapshot *s, struct node root, struct err *e);
 /* config_recipes.c */
 MUST_USE bool config_read_recipes(struct snapshot *s, struct node n, struct err *e);
+/* What they name exists; after the aliases. */
+MUST_USE bool config_check_recipes(struct snapshot *s, struct node n, struct err *e);
 
 /* defaults.c: YAML text of the providers and models that stand in for a file that names none, and
  * of the recipe "fusion" for a file without (nothing written when no model is listed). */
 MUST_USE bool defaults_providers(struct buf *out, struct err *e);
 MUST_USE bool defaults_fusion(const struct config *c, struct buf *out, struct err *e);
-/* A `kind` of a later version: what to write until then; NULL when it is none. */
-const char *defaults_kind_hint(struct span kind);
 const char *config_kind_name(enum provider_kind kind);
 
 #endif

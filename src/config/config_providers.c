@@ -8,23 +8,57 @@
 #define MAX_CONTEXT     (1LL << 31)
 #define MAX_UNIX_PATH   107 /* sun_path */
 
-static const char *const common[] = {"kind",      "region",  "price", "max_concurrency",
-                                     "max_queue", "timeouts"};
-static const char *const of_openai[] = {"base_url",         "key",    "ca_file", "stream_options",
-                                        "max_tokens_field", "cancel", "api",     "proxy"};
-static const char *const of_local[] = {"command", "model",     "context",      "parallel",
-                                       "threads", "idle_stop", "start_timeout"};
-static const char *const of_recorded[] = {"file"};
+#define KIND(k)  (1U << PROVIDER_##k)
+#define HOSTED   (KIND(OPENAI) | KIND(ANTHROPIC) | KIND(GEMINI) | KIND(MISTRAL))
+#define ANY_KIND (HOSTED | KIND(LOCAL) | KIND(RECORDED))
+
+/* Which kinds have which field. */
+static const struct {
+    const char *name;
+    unsigned kinds;
+} fields[] = {
+    {"kind", ANY_KIND},
+    {"region", ANY_KIND},
+    {"price", ANY_KIND},
+    {"max_concurrency", ANY_KIND},
+    {"max_queue", ANY_KIND},
+    {"timeouts", ANY_KIND},
+    {"image_urls", HOSTED | KIND(LOCAL)},
+    {"base_url", HOSTED},
+    {"key", HOSTED},
+    {"ca_file", HOSTED},
+    {"proxy", HOSTED},
+    {"cancel", HOSTED},
+    {"api", KIND(OPENAI)},
+    {"stream_options", KIND(OPENAI)},
+    {"max_tokens_field", KIND(OPENAI)},
+    {"command", KIND(LOCAL)},
+    {"model", KIND(LOCAL)},
+    {"context", KIND(LOCAL)},
+    {"parallel", KIND(LOCAL)},
+    {"threads", KIND(LOCAL)},
+    {"idle_stop", KIND(LOCAL)},
+    {"start_timeout", KIND(LOCAL)},
+    {"file", KIND(RECORDED)},
+};
 static const char *const later[] = {"policy", "drain", "headers", "retries"};
 
 static const struct kind {
     const char *name;
-    const char *const *fields;
-    size_t n_fields;
+    const char *dialect;  /* what it speaks; NULL: nothing */
+    const char *base_url; /* where it is unless the file says; NULL: the file must */
+    bool bills_on;        /* unless the file says: closing a connection does not stop the bill */
 } kinds[] = {
-    [PROVIDER_OPENAI] = {"openai", of_openai, COUNT_OF(of_openai)},
-    [PROVIDER_LOCAL] = {"local", of_local, COUNT_OF(of_local)},
-    [PROVIDER_RECORDED] = {"recorded", of_recorded, COUNT_OF(of_recorded)},
+    [PROVIDER_OPENAI] = {"openai", "openai_chat", NULL, false},
+    [PROVIDER_ANTHROPIC] = {"anthropic", "anthropic_messages", "https://api.anthropic.com/v1",
+                            false},
+    /* OpenRouter's list of providers where a cancelled stream stops the bill has neither of these
+     * (api_reference/streaming). */
+    [PROVIDER_GEMINI] = {"gemini", "gemini", "https://generativelanguage.googleapis.com/v1beta",
+                         true},
+    [PROVIDER_MISTRAL] = {"mistral", "mistral", "https://api.mistral.ai/v1", true},
+    [PROVIDER_LOCAL] = {"local", "openai_chat", NULL, false},
+    [PROVIDER_RECORDED] = {"recorded", NULL, NULL, false},
 };
 
 const char *config_kind_name(enum provider_kind kind)
@@ -32,36 +66,7 @@ const char *config_kind_name(enum provider_kind kind)
     return kinds[kind].name;
 }
 
-/* --- price, timeouts ------------------------------------------------------------------------- */
-
-bool config_read_price(struct node n, bool *out_has, struct price *out, struct err *e)
-{
-    static const char *const keys[] = {"input", "output", "cached_input", "cache_write"};
-    static const char *const words[] = {"free"};
-    struct price p = {-1, -1, -1, -1, true};
-    int word;
-    if (node_skip(n))
-        return true;
-    if (node_kind_of(n) != NODE_MAP) {
-        if (!node_word(n, words, 1, &word, NULL))
-            return node_fail_type(n,
-                                  "'free' or {input: ..., output: ...} in USD per million "
-                                  "tokens",
-                                  e);
-        p = (struct price){0, 0, 0, 0, true};
-    } else if (!node_only(n, keys, COUNT_OF(keys), e) ||
-               !node_nusd(node_get(n, "input"), &p.input, e) ||
-               !node_nusd(node_get(n, "output"), &p.output, e) ||
-               !node_nusd(node_get(n, "cached_input"), &p.cached, e) ||
-               !node_nusd(node_get(n, "cache_write"), &p.cache_write, e)) {
-        return false;
-    }
-    if (p.input < 0 || p.output < 0)
-        return node_fail(n, e, "needs both 'input' and 'output', in USD per million tokens");
-    *out_has = true;
-    *out = p;
-    return true;
-}
+/* --- timeouts --------------------------------------------------------------------------------- */
 
 static bool read_timeout(struct node n, int64_t *out_us, struct err *e)
 {
@@ -80,7 +85,7 @@ bool config_read_timeouts(struct node n, struct timeouts *out, struct err *e)
            read_timeout(node_get(n, "total"), &out->total_us, e);
 }
 
-/* --- kind: openai ---------------------------------------------------------------------------- */
+/* --- providers on the network ---------------------------------------------------------------- */
 
 static bool has_any(struct span s, const char *set)
 {
@@ -119,9 +124,19 @@ static bool check_url(struct node n, struct span url, struct err *e)
     return true;
 }
 
-static bool read_url(struct node n, struct node provider, struct span *out, struct err *e)
+struct span config_url_host(struct span url)
 {
-    struct span url = {NULL, 0};
+    size_t scheme = span_index(url, SPAN("://"));
+    if (scheme == url.n)
+        return SPAN("");
+    struct span host = span_from(url, scheme + 3);
+    return span_upto(host, span_find(host, ":/"));
+}
+
+static bool read_url(struct node n, struct node provider, enum provider_kind kind, struct span *out,
+                     struct err *e)
+{
+    struct span url = kinds[kind].base_url ? span_of(kinds[kind].base_url) : SPAN("");
     if (!node_str(n, &url, e))
         return false;
     if (url.n == 0)
@@ -132,6 +147,49 @@ static bool read_url(struct node n, struct node provider, struct span *out, stru
         url = span_upto(url, url.n - 1);
     *out = url;
     return true;
+}
+
+static bool read_proxy(struct node n, struct span *out, struct err *e)
+{
+    struct span url = SPAN("none");
+    if (!node_str(n, &url, e))
+        return false;
+    if (span_eq(url, SPAN("none")))
+        return true;
+    if (!span_starts(url, SPAN("http://")))
+        return node_fail(n, e, "must be none, or a proxy such as http://proxy.example.com:3128");
+    if (!check_url(n, url, e))
+        return false;
+    *out = url;
+    return true;
+}
+
+/* An engine on this machine or in this network fetches what a request names from inside that
+ * network, where clients may have no business: such URLs do not pass unless the file says so. */
+static bool is_private(struct span url)
+{
+    static const struct span nets[] = {
+        SPAN_INIT("10."),      SPAN_INIT("127."),  SPAN_INIT("192.168."),
+        SPAN_INIT("169.254."), SPAN_INIT("[::1]"), SPAN_INIT("[fd"),
+        SPAN_INIT("[fc"),      SPAN_INIT("[fe80"), SPAN_INIT("0."),
+    };
+    struct span host = span_from(url, span_index(url, SPAN("://")) + 3), net;
+    int64_t second;
+    if (span_starts(url, SPAN("unix:")))
+        return true;
+    host = span_upto(host, span_find(host, "/"));
+    for (size_t i = 0; i < COUNT_OF(nets); i++)
+        if (span_starts(host, nets[i]))
+            return true;
+    if (span_starts(host, SPAN("172."))) {
+        net = span_from(host, 4);
+        return span_to_i64(span_upto(net, span_find(net, ".")), &second) && second >= 16 &&
+               second < 32;
+    }
+    host = span_upto(host, span_find(host, ":"));
+    /* A name without a dot is no public one. */
+    return span_find(host, ".") == host.n || span_ends(host, SPAN(".local")) ||
+           span_ends(host, SPAN(".internal")) || span_ends(host, SPAN(".localhost"));
 }
 
 /* Two words: *out says whether it is the second. */
@@ -145,28 +203,38 @@ static bool read_choice(struct node n, const char *no, const char *yes, bool *ou
     return true;
 }
 
-/* A field that takes one word so far. */
-static bool read_only(struct node n, const char *word, struct err *e)
+/* What the catalogue knows of the place; what the file says is read over it. */
+static bool fill_known(struct snapshot *s, struct config_provider *p, struct err *e)
 {
-    int at;
-    if (node_word(n, &word, 1, &at, NULL))
+    if (!s->catalogue && !catalogue_open(s->arena, catalogue_today(), &s->catalogue, e))
+        return false;
+    const struct catalogue_host *h =
+        catalogue_host_find(s->catalogue, config_url_host(p->base_url));
+    if (!h)
         return true;
-    return node_fail(n, e, "'%s' is the only value so far; others come with a later version", word);
+    p->region = h->region;
+    p->cancel_bills_on = h->bills_on;
+    return true;
 }
 
-static bool read_openai(struct snapshot *s, struct node n, struct config_provider *p, struct err *e)
+static bool read_hosted(struct snapshot *s, struct node n, struct config_provider *p, struct err *e)
 {
     struct span ca_file = SPAN("none");
+    bool responses = false;
     bool ok =
-        read_url(node_get(n, "base_url"), n, &p->base_url, e) &&
+        read_url(node_get(n, "base_url"), n, p->kind, &p->base_url, e) && fill_known(s, p, e) &&
         config_read_key(node_get(n, "key"), s, &p->key_ref, &p->key, e) &&
         node_str(node_get(n, "ca_file"), &ca_file, e) &&
+        read_proxy(node_get(n, "proxy"), &p->proxy, e) &&
         read_choice(node_get(n, "stream_options"), "send", "omit", &p->omit_stream_options, e) &&
         read_choice(node_get(n, "max_tokens_field"), "max_tokens", "max_completion_tokens",
                     &p->max_completion_tokens, e) &&
         read_choice(node_get(n, "cancel"), "stops", "bills_on", &p->cancel_bills_on, e) &&
-        read_only(node_get(n, "api"), "chat", e) && read_only(node_get(n, "proxy"), "none", e);
+        read_choice(node_get(n, "api"), "chat", "responses", &responses, e);
     p->ca_file = span_eq(ca_file, SPAN("none")) ? SPAN("") : ca_file;
+    p->refuse_image_urls = ok && is_private(p->base_url);
+    if (responses)
+        p->dialect = "openai_responses";
     return ok;
 }
 
@@ -208,6 +276,7 @@ static bool read_local(struct snapshot *s, struct node n, struct config_provider
               node_duration(node_get(n, "idle_stop"), SECOND_US, &l->idle_stop_us, e) &&
               read_timeout(node_get(n, "start_timeout"), &l->start_timeout_us, e);
     p->max_concurrency = l->parallel;
+    p->refuse_image_urls = true;
     return ok;
 }
 
@@ -224,38 +293,38 @@ static bool read_kind(struct node provider, enum provider_kind *out, struct err 
 {
     struct node n = node_get(provider, "kind");
     const char *words[COUNT_OF(kinds)];
-    struct span name = {NULL, 0};
     int at = 0;
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
         words[i] = kinds[i].name;
     if (node_skip(n))
-        return node_fail(provider, e, "needs 'kind': openai, local or recorded");
-    const char *hint = node_str(n, &name, NULL) ? defaults_kind_hint(name) : NULL;
-    if (hint)
-        return node_fail(n, e, "'%.*s' comes with a later version; until then write %s",
-                         SPAN_ARG(name), hint);
+        return node_fail(provider, e,
+                         "needs 'kind': openai, anthropic, gemini, mistral, local or recorded");
     if (!node_word(n, words, COUNT_OF(words), &at, e))
         return false;
     *out = (enum provider_kind)at;
     return true;
 }
 
+static const char *first_kind(unsigned mask)
+{
+    size_t k = 0;
+    while (!(mask & 1U << k))
+        k++;
+    return kinds[k].name;
+}
+
 /* Refuses unknown fields, and those of another kind by saying whose they are. */
 static bool check_fields(struct node n, enum provider_kind kind, struct err *e)
 {
-    const char *known[40];
-    size_t n_known = 0;
-    for (size_t i = 0; i < COUNT_OF(common); i++)
-        known[n_known++] = common[i];
-    for (size_t k = 0; k < COUNT_OF(kinds); k++)
-        for (size_t i = 0; i < kinds[k].n_fields; i++) {
-            struct node field = node_get(n, kinds[k].fields[i]);
-            if (k != kind && node_kind_of(field) != NODE_ABSENT)
-                return node_fail(field, e, "belongs to 'kind: %s', this one is 'kind: %s'",
-                                 kinds[k].name, kinds[kind].name);
-            known[n_known++] = kinds[k].fields[i];
-        }
-    return node_only_now(n, known, n_known, later, COUNT_OF(later), e);
+    const char *known[COUNT_OF(fields)];
+    for (size_t i = 0; i < COUNT_OF(fields); i++) {
+        struct node field = node_get(n, fields[i].name);
+        known[i] = fields[i].name;
+        if (!(fields[i].kinds & 1U << kind) && node_kind_of(field) != NODE_ABSENT)
+            return node_fail(field, e, "belongs to 'kind: %s', this one is 'kind: %s'",
+                             first_kind(fields[i].kinds), kinds[kind].name);
+    }
+    return node_only_now(n, known, COUNT_OF(known), later, COUNT_OF(later), e);
 }
 
 static bool read_provider(struct snapshot *s, struct node n, struct span name,
@@ -273,9 +342,14 @@ static bool read_provider(struct snapshot *s, struct node n, struct span name,
     if (!read_kind(n, &p->kind, e) || !check_fields(n, p->kind, e))
         return false;
     bool ok = false;
+    p->dialect = kinds[p->kind].dialect;
+    p->cancel_bills_on = kinds[p->kind].bills_on;
     switch (p->kind) {
     case PROVIDER_OPENAI:
-        ok = read_openai(s, n, p, e);
+    case PROVIDER_ANTHROPIC:
+    case PROVIDER_GEMINI:
+    case PROVIDER_MISTRAL:
+        ok = read_hosted(s, n, p, e);
         break;
     case PROVIDER_LOCAL:
         ok = read_local(s, n, p, e);
@@ -284,13 +358,14 @@ static bool read_provider(struct snapshot *s, struct node n, struct span name,
         ok = read_recorded(n, p, e);
         break;
     }
-    if (p->kind != PROVIDER_OPENAI) {
+    if (!config_is_hosted(p)) {
         p->has_price = true;
         p->price = (struct price){0, 0, 0, 0, true};
     }
     struct node region = node_get(n, "region");
     return ok && node_str(region, &p->region, e) &&
            (p->region.n == 0 || config_check_name(region, p->region, false, e)) &&
+           read_choice(node_get(n, "image_urls"), "pass", "refuse", &p->refuse_image_urls, e) &&
            config_read_price(node_get(n, "price"), &p->has_price, &p->price, e) &&
            node_i64(node_get(n, "max_concurrency"), 0, MAX_CONCURRENCY, &p->max_concurrency, e) &&
            node_i64(node_get(n, "max_queue"), 0, MAX_CONCURRENCY, &p->max_queue, e) &&

@@ -11,13 +11,13 @@
 #define MAX_KEEPALIVE_US (3600 * SECOND_US)
 
 static const char *const fields[] = {
-    "listen",          "tls",        "hosts",     "cors_origins", "insecure",
-    "trusted_proxies", "key",        "workers",   "drain",        "keepalive",
-    "keepalive_after", "half_close", "state_dir", "log",          "store",
-    "limits_store",    "providers",  "models",    "fusions",
+    "listen",    "tls",     "hosts",    "cors_origins", "insecure",        "trusted_proxies",
+    "key",       "workers", "drain",    "keepalive",    "keepalive_after", "half_close",
+    "state_dir", "log",     "store",    "limits_store", "providers",       "models",
+    "fusions",   "aliases", "policies", "retries",      "breaker",
 };
 static const char *const later[] = {
-    "aliases", "policies", "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",
+    "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",
 };
 
 /* --- shared readers -------------------------------------------------------------------------- */

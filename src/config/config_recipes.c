@@ -52,9 +52,29 @@ static bool fail_cycle(struct walk *w, size_t from)
     return false;
 }
 
+static bool tally_name(struct walk *w, struct span name, struct tally *out);
+
+/* One of its targets runs at a time: the largest counts. Targets are models and recipes. */
+static bool tally_alias(struct walk *w, const struct config_alias *a, struct tally *out)
+{
+    struct tally most = {0}, one;
+    for (size_t i = 0; i < a->n_to + a->n_fallback; i++) {
+        const struct config_target *t = i < a->n_to ? &a->to[i] : &a->fallback[i - a->n_to];
+        if (!tally_name(w, t->name, &one))
+            return false;
+        most.levels = one.levels > most.levels ? one.levels : most.levels;
+        most.leaves = one.leaves > most.leaves ? one.leaves : most.leaves;
+    }
+    *out = most;
+    return true;
+}
+
 static bool tally_name(struct walk *w, struct span name, struct tally *out)
 {
     struct config_model implied;
+    const struct config_alias *alias = config_alias_find(w->c, name);
+    if (alias)
+        return tally_alias(w, alias, out);
     if (config_model_find(w->c, name, &implied)) {
         *out = (struct tally){.levels = 0, .leaves = 1};
         return true;
@@ -153,7 +173,8 @@ static bool read_recipe(struct snapshot *s, struct node n, struct span name, str
         return node_fail_type(n, "a map of fields", e);
     recipe_init(r);
     r->name = name;
-    if (!recipe_read(n, false, r, e))
+    if (!recipe_read(n, false, r, e) ||
+        !config_read_policy_name(s, node_get(n, "policy"), &r->policy, e))
         return false;
     return r->n_panel > 0 ||
            node_fail(n, e, "needs 'panel', a list of 1 to %d members", LIMIT_PANEL);
@@ -195,8 +216,15 @@ bool config_read_recipes(struct snapshot *s, struct node n, struct err *e)
     }
     s->c.recipes = recipes;
     s->c.n_recipes = count;
-    for (size_t i = 0; i < count; i++)
-        if (!check_names(&s->c, i < in_file ? node_at(n, i, NULL) : extra, &recipes[i], e))
+    return true;
+}
+
+bool config_check_recipes(struct snapshot *s, struct node n, struct err *e)
+{
+    for (size_t i = 0; i < s->c.n_recipes; i++) {
+        struct node one = i < node_count(n) ? node_at(n, i, NULL) : (struct node){NULL, NULL};
+        if (!check_names(&s->c, one, &s->c.recipes[i], e))
             return false;
+    }
     return true;
 }

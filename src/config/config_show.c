@@ -158,31 +158,85 @@ static void field_list(struct show *w, int indent, const char *name, const struc
     put_span(w, SPAN("]\n"));
 }
 
-static void field_price(struct show *w, int indent, const struct price *p)
+/* "input: 2, output: 10, ..."; what is unknown is left out. */
+static void put_rates(struct show *w, const struct price_tier *t)
 {
     const struct {
         const char *name;
         int64_t value;
-    } parts[] = {{"input", p->input},
-                 {"output", p->output},
-                 {"cached_input", p->cached},
-                 {"cache_write", p->cache_write}};
-    bool first = true;
-    if (!p->known)
-        return;
-    field(w, indent, "price");
-    if (p->input == 0 && p->output == 0 && p->cached == 0 && p->cache_write == 0) {
-        put_span(w, SPAN("free\n"));
-        return;
-    }
+    } parts[] = {{"input", t->input},
+                 {"output", t->output},
+                 {"cached_input", t->cached},
+                 {"cache_write", t->cache_write}};
+    const char *between = "";
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (parts[i].value < 0)
             continue;
-        PUT(w, "%s%s: ", first ? "{" : ", ", parts[i].name);
+        PUT(w, "%s%s: ", between, parts[i].name);
         put_nusd(w, parts[i].value);
-        first = false;
+        between = ", ";
     }
-    put_span(w, SPAN("}\n"));
+}
+
+static bool is_free(const struct price *p)
+{
+    return p->input == 0 && p->output == 0 && p->cached == 0 && p->cache_write == 0 &&
+           p->n_tiers == 0;
+}
+
+static void field_price(struct show *w, int indent, const struct price *p)
+{
+    const struct price_tier base = {0, p->input, p->cached, p->cache_write, p->output};
+    if (!p->known)
+        return;
+    field(w, indent, "price");
+    if (is_free(p)) {
+        put_span(w, SPAN("free\n"));
+        return;
+    }
+    put_span(w, SPAN("{"));
+    put_rates(w, &base);
+    for (size_t i = 0; i < p->n_tiers; i++) {
+        PUT(w, "%s{above: %lld, ", i == 0 ? ", tiers: [" : ", ", (long long)p->tiers[i].above_tok);
+        put_rates(w, &p->tiers[i]);
+        put_span(w, SPAN("}"));
+    }
+    put_span(w, p->n_tiers > 0 ? SPAN("]}\n") : SPAN("}\n"));
+}
+
+static void put_efforts(struct show *w, unsigned efforts)
+{
+    const char *between = "[";
+    for (unsigned i = 0; config_effort_name(i); i++) {
+        if (!(efforts & 1U << i))
+            continue;
+        PUT(w, "%s%s", between, config_effort_name(i));
+        between = ", ";
+    }
+    put_span(w, SPAN("]"));
+}
+
+static void field_caps(struct show *w, int indent, const struct config_caps *caps)
+{
+    const char *between = "{";
+    for (size_t i = 0; i < CONFIG_CAPS; i++) {
+        if (caps->can[i] == CAN_UNKNOWN)
+            continue;
+        if (between[0] == '{')
+            field(w, indent, "capabilities");
+        PUT(w, "%s%s: %s", between, config_cap_name((enum config_cap)i),
+            caps->can[i] == CAN_YES ? "true" : "false");
+        between = ", ";
+    }
+    if (caps->efforts != 0) {
+        if (between[0] == '{')
+            field(w, indent, "capabilities");
+        PUT(w, "%sefforts: ", between);
+        put_efforts(w, caps->efforts);
+        between = ", ";
+    }
+    if (between[0] != '{')
+        put_span(w, SPAN("}\n"));
 }
 
 static void field_timeouts(struct show *w, int indent, const struct timeouts *t)
@@ -239,6 +293,23 @@ static void show_local(struct show *w, const struct config_local *l)
     field_duration(w, 4, "start_timeout", l->start_timeout_us);
 }
 
+static void show_hosted(struct show *w, const struct config_provider *p)
+{
+    field_str(w, 4, "base_url", p->base_url);
+    field_str(w, 4, "key", p->key_ref);
+    field_str(w, 4, "ca_file", p->ca_file);
+    field_str(w, 4, "proxy", p->proxy);
+    field_str(w, 4, "cancel", p->cancel_bills_on ? SPAN("bills_on") : SPAN("stops"));
+    field_str(w, 4, "image_urls", p->refuse_image_urls ? SPAN("refuse") : SPAN("pass"));
+    if (p->kind != PROVIDER_OPENAI)
+        return;
+    bool chat = strcmp(p->dialect, "openai_chat") == 0;
+    field_str(w, 4, "api", chat ? SPAN("chat") : SPAN("responses"));
+    field_str(w, 4, "stream_options", p->omit_stream_options ? SPAN("omit") : SPAN("send"));
+    field_str(w, 4, "max_tokens_field",
+              p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
+}
+
 static void show_provider(struct show *w, const struct config_provider *p)
 {
     put_span(w, SPAN("  "));
@@ -246,13 +317,10 @@ static void show_provider(struct show *w, const struct config_provider *p)
     PUT(w, ":\n    kind: %s\n", config_kind_name(p->kind));
     switch (p->kind) {
     case PROVIDER_OPENAI:
-        field_str(w, 4, "base_url", p->base_url);
-        field_str(w, 4, "key", p->key_ref);
-        field_str(w, 4, "ca_file", p->ca_file);
-        field_str(w, 4, "stream_options", p->omit_stream_options ? SPAN("omit") : SPAN("send"));
-        field_str(w, 4, "max_tokens_field",
-                  p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
-        field_str(w, 4, "cancel", p->cancel_bills_on ? SPAN("bills_on") : SPAN("stops"));
+    case PROVIDER_ANTHROPIC:
+    case PROVIDER_GEMINI:
+    case PROVIDER_MISTRAL:
+        show_hosted(w, p);
         break;
     case PROVIDER_LOCAL:
         show_local(w, &p->local);
@@ -275,10 +343,14 @@ static void show_model(struct show *w, const struct config_model *m)
     put_span(w, SPAN(":\n"));
     field_str(w, 4, "provider", m->provider->name);
     field_str(w, 4, "id", m->id);
+    field_str(w, 4, "region", m->region);
     if (m->context > 0)
         field_i64(w, 4, "context", m->context);
+    if (m->max_output > 0)
+        field_i64(w, 4, "max_output", m->max_output);
     field_i64(w, 4, "default_max_tokens", m->default_max_tokens);
     field_price(w, 4, &m->price);
+    field_caps(w, 4, &m->caps);
     field_i64(w, 4, "max_concurrency", m->max_concurrency);
     field_i64(w, 4, "max_queue", m->max_queue);
     field_timeouts(w, 4, &m->timeouts);
@@ -343,6 +415,54 @@ static void show_recipe(struct show *w, const struct recipe *r)
         field_i64(w, 4, "seed", r->seed);
     show_answer(w, r);
     field_bool(w, 4, "stream_members", r->stream_members);
+    if (r->policy)
+        field_str(w, 4, "policy", r->policy->name);
+}
+
+static void show_targets(struct show *w, const char *name, const struct config_target *t, size_t n)
+{
+    if (n == 0)
+        return;
+    PUT(w, "    %s:\n", name);
+    for (size_t i = 0; i < n; i++) {
+        put_span(w, SPAN("      - {model: "));
+        put_str(w, t[i].name);
+        put_span(w, SPAN(", weight: "));
+        put_double(w, t[i].weight);
+        put_span(w, SPAN("}\n"));
+    }
+}
+
+static void show_alias(struct show *w, const struct config_alias *a)
+{
+    static const char *const sorts[] = {"none", "price", "latency", "throughput"};
+    put_span(w, SPAN("  "));
+    put_str(w, a->name);
+    put_span(w, SPAN(":\n"));
+    show_targets(w, "to", a->to, a->n_to);
+    show_targets(w, "fallback", a->fallback, a->n_fallback);
+    field_str(w, 4, "sort", span_of(sorts[a->sort]));
+    if (a->policy)
+        field_str(w, 4, "policy", a->policy->name);
+}
+
+static void show_routing(struct show *w, const struct config *c)
+{
+    PUT(w, "retries: {ambiguous: %s, budget_percent: %lld}\n",
+        c->retry_ambiguous ? "true" : "false", (long long)c->retry_budget_percent);
+    PUT(w, "breaker: {failures: %lld, open: ", (long long)c->breaker_failures);
+    put_duration(w, c->breaker_open_us);
+    put_span(w, SPAN("}\n"));
+    put_span(w, c->n_policies > 0 ? SPAN("policies:\n") : SPAN("policies: {}\n"));
+    for (size_t i = 0; i < c->n_policies; i++) {
+        put_span(w, SPAN("  "));
+        put_str(w, c->policies[i].name);
+        put_span(w, SPAN(":\n"));
+        field_list(w, 4, "regions", c->policies[i].regions, c->policies[i].n_regions);
+    }
+    put_span(w, c->n_aliases > 0 ? SPAN("aliases:\n") : SPAN("aliases: {}\n"));
+    for (size_t i = 0; i < c->n_aliases; i++)
+        show_alias(w, &c->aliases[i]);
 }
 
 bool config_show(const struct config *c, struct buf *out, struct err *e)
@@ -359,6 +479,7 @@ bool config_show(const struct config *c, struct buf *out, struct err *e)
     put_span(&w, c->n_recipes > 0 ? SPAN("fusions:\n") : SPAN("fusions: {}\n"));
     for (size_t i = 0; i < c->n_recipes; i++)
         show_recipe(&w, &c->recipes[i]);
+    show_routing(&w, c);
     if (w.failed)
         buf_cut(out, before);
     return !w.failed;

@@ -2,7 +2,8 @@
  *
  * Everything is written as YAML text and read like a file, so there is one way to build a
  * configuration, and `fusor config show` prints what one could have written. The table is what a
- * maintainer updates when providers bring new models; prices stand here only where they are sure.
+ * maintainer updates when providers bring new models; their windows and prices stand in
+ * catalogue.yaml.
  */
 #include "config/config_priv.h"
 #include "json/json.h"
@@ -29,8 +30,7 @@ static const struct config_usual known[] = {
      .base_url = "https://api.mistral.ai/v1",
      .omit_stream_options = true,
      .model = "mistral-medium-latest",
-     .id = "mistral-medium-latest",
-     .model_fields = "context: 262144, price: {input: 1.50, output: 7.50}"},
+     .id = "mistral-medium-latest"},
     {.name = "openrouter",
      .variable = "OPENROUTER_API_KEY",
      .base_url = "https://openrouter.ai/api/v1",
@@ -47,27 +47,6 @@ const struct config_usual *config_usual(size_t i)
  * quick on two cores. */
 static const char *const self_temperatures[] = {"0.2", "0.5", "0.7"};
 #define SELF_MAX_TOKENS 160
-
-/* --- kinds of a later version ---------------------------------------------------------------- */
-
-static const struct {
-    struct span kind;
-    const char *hint;
-} later_kinds[] = {
-    {SPAN_INIT("anthropic"), "kind: openai with base_url: https://api.anthropic.com/v1"},
-    {SPAN_INIT("gemini"),
-     "kind: openai with base_url: https://generativelanguage.googleapis.com/v1beta/openai"},
-    {SPAN_INIT("mistral"),
-     "kind: openai with base_url: https://api.mistral.ai/v1 and stream_options: omit"},
-};
-
-const char *defaults_kind_hint(struct span kind)
-{
-    for (size_t i = 0; i < COUNT_OF(later_kinds); i++)
-        if (span_eq(later_kinds[i].kind, kind))
-            return later_kinds[i].hint;
-    return NULL;
-}
 
 /* --- providers ------------------------------------------------------------------------------- */
 
@@ -90,8 +69,7 @@ bool config_write_usual(const struct config_use *use, size_t n, struct buf *out,
     ok = ok && buf_addf(out, e, "models:\n  smollm2: {provider: local}\n");
     for (size_t i = 0; ok && i < n; i++) {
         const struct config_usual *k = use[i].usual;
-        ok = buf_addf(out, e, "  %s: {provider: %s, id: %s%s%s}\n", k->model, k->name, k->id,
-                      k->model_fields ? ", " : "", k->model_fields ? k->model_fields : "");
+        ok = buf_addf(out, e, "  %s: {provider: %s, id: %s}\n", k->model, k->name, k->id);
     }
     return ok;
 }
@@ -143,7 +121,7 @@ static struct span current_model(const struct config *c, const struct config_pro
     for (size_t i = 0; i < c->n_models; i++)
         if (c->models[i].provider == p)
             return write_name(out, cap, &c->models[i]);
-    if (!k || p->kind != PROVIDER_OPENAI)
+    if (!k || !config_is_hosted(p))
         return SPAN("");
     int n = snprintf(out, cap, "%s/%s", k->name, k->id);
     return span_make(out, n > 0 && (size_t)n < cap ? (size_t)n : 0);

@@ -17,14 +17,14 @@
 
 static const char *const fields[] = {
     "mode",       "panel",        "judge", "criteria", "quorum",         "grace_ms",
-    "timeout_ms", "max_cost_usd", "seed",  "answer",   "stream_members",
+    "timeout_ms", "max_cost_usd", "seed",  "answer",   "stream_members", "policy",
 };
 
 /* What later versions bring: named, so that nobody looks for a spelling mistake. `false` says "not
  * wanted" and is fine. */
 static const char *const later_fields[] = {
     "hedge",      "rounds",  "final", "tools",  "tool_turns", "analysis",
-    "provenance", "prewarm", "trace", "fields", "debate",     "policy",
+    "provenance", "prewarm", "trace", "fields", "debate",
 };
 
 static const char *const member_fields[] = {
@@ -283,6 +283,16 @@ static bool check_quorum(struct node n, const struct recipe *r, struct err *e)
                      (long long)r->quorum);
 }
 
+/* A request names its policy in a header, which holds for models too; the file's is read in
+ * config_recipes.c. */
+static bool check_policy(struct node n, bool from_request, struct err *e)
+{
+    return !from_request || node_skip(n) ||
+           node_fail(n, e,
+                     "is set in the configuration; a request names its own in the header "
+                     "x-fusor-policy");
+}
+
 bool recipe_read(struct node n, bool from_request, struct recipe *r, struct err *e)
 {
     if (node_skip(n))
@@ -301,7 +311,7 @@ bool recipe_read(struct node n, bool from_request, struct recipe *r, struct err 
               node_i64(node_get(n, "seed"), 0, MAX_SEED, &out.seed, e) &&
               read_answer(node_get(n, "answer"), from_request, &out, e) &&
               node_bool(node_get(n, "stream_members"), &out.stream_members, e) &&
-              check_quorum(n, &out, e);
+              check_policy(node_get(n, "policy"), from_request, e) && check_quorum(n, &out, e);
     if (ok)
         *r = out;
     return ok;

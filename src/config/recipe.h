@@ -19,6 +19,8 @@ enum fusion_answer {
     FUSION_ANSWER_REGEX
 };
 
+struct config_policy; /* config/config.h */
+
 struct recipe_member {
     struct span model;       /* as written: a model's name or provider/id */
     struct span temperature; /* number as text; p NULL: the request's */
@@ -48,6 +50,7 @@ struct recipe {
     struct span answer_regex; /* POSIX extended; group 1, else the whole match; only
                                * from the file */
     bool stream_members;
+    const struct config_policy *policy; /* where the calls' data may go; NULL: anywhere */
 };
 
 /* A recipe with every default and an empty panel. */

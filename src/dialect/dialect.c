@@ -3,6 +3,8 @@
 
 static const struct dialect *const dialects[] = {
     &dialect_openai_chat,
+    &dialect_mistral,
+    &dialect_gemini,
 };
 
 const struct dialect *dialect_find(struct span name)

@@ -99,5 +99,7 @@ struct dialect {
 /* NULL when unknown. */
 const struct dialect *dialect_find(struct span name);
 extern const struct dialect dialect_openai_chat;
+extern const struct dialect dialect_mistral;
+extern const struct dialect dialect_gemini;
 
 #endif

@@ -82,6 +82,10 @@ static bool read_audio(struct msg *b, const struct wire_path *at, json_val *v)
     struct wire_path below = {at, "input_audio", 0};
     json_val *audio = wire_get(v, "input_audio");
     struct chat_part *p = push(b, CHAT_PART_AUDIO);
+    if (json_is_str(audio)) { /* Mistral's: base64 or a URL, and no word on the format */
+        p->url = json_str(audio);
+        return json_raw(b->a, v, &p->raw, b->e);
+    }
     if (!json_is_obj(audio))
         return wire_bad(&below, b->e, "must be an object with data and format");
     return wire_get_str(audio, "data", true, &below, &p->url, b->e) &&
@@ -94,6 +98,9 @@ static bool read_file(struct msg *b, const struct wire_path *at, json_val *v)
     struct wire_path below = {at, "file", 0};
     json_val *file = wire_get(v, "file"), *mark = json_get(v, "cache_control");
     struct chat_part *p = push(b, CHAT_PART_DOCUMENT);
+    if (!file && wire_get(v, "file_id")) /* Mistral's: a file of its own store */
+        return wire_get_str(v, "file_id", true, at, &p->file_id, b->e) &&
+               json_raw(b->a, v, &p->raw, b->e);
     if (!json_is_obj(file))
         return wire_bad(&below, b->e, "must be an object with file_id or file_data");
     if (!wire_get_str(file, "file_id", false, &below, &p->file_id, b->e) ||
@@ -107,6 +114,21 @@ static bool read_file(struct msg *b, const struct wire_path *at, json_val *v)
     size_t known =
         present(file, "file_id") + present(file, "file_data") + present(file, "filename");
     return keep_unknown(b, v, json_count(file) > known ? 0 : 2 + (mark != NULL), p);
+}
+
+/* Mistral's way to give a document. */
+static bool read_document_url(struct msg *b, const struct wire_path *at, json_val *v)
+{
+    struct chat_part *p = push(b, CHAT_PART_DOCUMENT);
+    p->name = OAI_DOCUMENT_URL;
+    if (!wire_get_str(v, "document_url", true, at, &p->url, b->e) ||
+        !wire_get_str(v, "document_name", false, at, &p->file_name, b->e))
+        return false;
+    if (!span_starts(p->url, SPAN("data:")) && !span_starts(p->url, SPAN("https://")) &&
+        !span_starts(p->url, SPAN("http://")))
+        return wire_bad_key(at, "document_url", b->e, "must be an http, https or data: URL");
+    p->media_type = media_type_of(p->url);
+    return keep_unknown(b, v, 2 + present(v, "document_name"), p);
 }
 
 static bool read_refusal(struct msg *b, const struct wire_path *at, json_val *v)
@@ -133,8 +155,19 @@ static bool read_thinking(struct msg *b, const struct wire_path *at, json_val *v
     buf_done(&text);
     if (!ok || !p->text.p)
         return wire_no_memory(b->e);
-    return wire_get_str(v, "signature", false, at, &p->signature, b->e) &&
-           json_raw(b->a, v, &p->raw, b->e);
+    if (!wire_get_str(v, "signature", false, at, &p->signature, b->e))
+        return false;
+    if (p->signature.n > 0)
+        p->format = CHAT_SIGNED_MISTRAL;
+    return json_raw(b->a, v, &p->raw, b->e);
+}
+
+/* A part that only this dialect knows. */
+static bool read_raw(struct msg *b, struct span type, json_val *v)
+{
+    struct chat_part *p = push(b, CHAT_PART_RAW);
+    p->name = type;
+    return json_raw(b->a, v, &p->raw, b->e);
 }
 
 static bool read_part(struct msg *b, const struct wire_path *at, json_val *v)
@@ -144,9 +177,13 @@ static bool read_part(struct msg *b, const struct wire_path *at, json_val *v)
         bool (*read)(struct msg *b, const struct wire_path *at, json_val *v);
         bool assistant_only;
     } types[] = {
-        {SPAN_INIT("text"), read_text, false},         {SPAN_INIT("image_url"), read_image, false},
-        {SPAN_INIT("input_audio"), read_audio, false}, {SPAN_INIT("file"), read_file, false},
-        {SPAN_INIT("refusal"), read_refusal, true},    {SPAN_INIT("thinking"), read_thinking, true},
+        {SPAN_INIT("text"), read_text, false},
+        {SPAN_INIT("image_url"), read_image, false},
+        {SPAN_INIT("input_audio"), read_audio, false},
+        {SPAN_INIT("file"), read_file, false},
+        {SPAN_INIT("refusal"), read_refusal, true},
+        {SPAN_INIT("thinking"), read_thinking, true},
+        {SPAN_INIT("document_url"), read_document_url, false},
     };
     struct span type = {0};
     if (!json_is_obj(v))
@@ -156,16 +193,17 @@ static bool read_part(struct msg *b, const struct wire_path *at, json_val *v)
     for (size_t i = 0; i < COUNT_OF(types); i++) {
         if (!span_eq(types[i].type, type))
             continue;
+        /* The system prompt of Mistral's reasoning models shows them how to think. */
+        if (types[i].read == read_thinking && b->m->role == CHAT_SYSTEM)
+            return read_raw(b, type, v);
         if (types[i].assistant_only && b->m->role != CHAT_ASSISTANT)
             return wire_bad_key(at, "type", b->e, "%s belongs to assistant messages",
-                               types[i].type.p);
+                                types[i].type.p);
         return types[i].read(b, at, v);
     }
     if (type.n == 0)
         return wire_bad_key(at, "type", b->e, "is empty");
-    struct chat_part *p = push(b, CHAT_PART_RAW);
-    p->name = type;
-    return json_raw(b->a, v, &p->raw, b->e);
+    return read_raw(b, type, v);
 }
 
 static bool read_content(struct msg *b, json_val *v)
@@ -178,8 +216,9 @@ static bool read_content(struct msg *b, json_val *v)
         return true;
     }
     if (!json_is_arr(v))
-        return wire_bad(&at, b->e, "must be a string or a list of parts, not %s", json_type_name(v));
-    if (json_count(v) == 0)
+        return wire_bad(&at, b->e, "must be a string or a list of parts, not %s",
+                        json_type_name(v));
+    if (json_count(v) == 0 && b->m->role != CHAT_ASSISTANT) /* whose calls may be all it has */
         return wire_bad(&at, b->e, "is an empty list: send at least one part, or a string");
     struct wire_path below = {&at, NULL, 0};
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &item); below.index++)
@@ -359,10 +398,10 @@ static bool read_role(struct msg *b, json_val *v)
         }
     if (span_eq(role, SPAN("function")))
         return wire_bad_key(b->at, "role", b->e,
-                           "function is the old form: use tool with tool_call_id");
+                            "function is the old form: use tool with tool_call_id");
     text_visible_cstr(shown, sizeof shown, role);
     return wire_bad_key(b->at, "role", b->e,
-                       "must be system, developer, user, assistant or tool, not \"%s\"", shown);
+                        "must be system, developer, user, assistant or tool, not \"%s\"", shown);
 }
 
 /* Members that have a place of their own; others of a message are extras. */
@@ -388,7 +427,7 @@ static bool check_whose(struct msg *b, size_t i, json_val *x)
     bool empty = json_is_str(x) ? json_str(x).n == 0 : json_is_arr(x) && json_count(x) == 0;
     return fits || empty ||
            wire_bad_key(b->at, known[i].name.p, b->e, "belongs to messages of role %s",
-                       known[i].whose == TOOL ? "tool" : "assistant");
+                        known[i].whose == TOOL ? "tool" : "assistant");
 }
 
 static bool read_extras(struct msg *b, json_val *v)
@@ -407,6 +446,9 @@ static bool read_extras(struct msg *b, json_val *v)
                 return false;
             continue;
         }
+        /* Mistral's clients say of each message that it is none. */
+        if (span_eq(key, SPAN("prefix")) && json_is_bool(x) && !json_true(x))
+            continue;
         if (span_eq(key, SPAN("function_call")))
             return wire_bad_key(b->at, "function_call", b->e, "is the old form: use tool_calls");
         if (!extras && !(extras = arena_array(b->a, json_count(v), sizeof *extras)))
@@ -444,7 +486,7 @@ static bool read_body(struct msg *b, json_val *v)
         return read_assistant(b, v);
     if (b->m->role == CHAT_TOOL && b->m->tool_call_id.n == 0)
         return wire_bad_key(b->at, "tool_call_id", b->e,
-                           "is missing: it says which call this answers");
+                            "is missing: it says which call this answers");
     if (!content)
         return wire_bad_key(b->at, "content", b->e, "is missing");
     return read_content(b, content);

@@ -1,8 +1,10 @@
 /* dialect/openai_chat_priv.h - what the files of the OpenAI chat dialect share.
  *
- * request.c and message.c read a client's request, send.c writes one for an upstream, read.c and
- * tools.c read an upstream's answer, write.c writes one for a client, usage.c is the usage object
- * both ways, error.c the error object both ways. Nobody else includes this. */
+ * request.c, router.c, tool.c and message.c read a client's request, send.c and send_message.c
+ * write one for an upstream, read.c and calls.c read an upstream's answer, write.c writes one for a
+ * client, usage.c is the usage object both ways, error.c the error object both ways. Mistral's
+ * dialect, a strict cousin, shares the readers of answers and what its requests have in common
+ * with these; nobody else includes this. */
 #ifndef FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
 #define FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
 
@@ -13,6 +15,8 @@
 #define OAI_REASONING_DETAILS SPAN("reasoning_details")
 #define OAI_REASONING         SPAN("reasoning")
 #define OAI_THINKING          SPAN("thinking")
+/* And a document: Mistral's document_url, not OpenAI's file. */
+#define OAI_DOCUMENT_URL SPAN("document_url")
 
 MUST_USE bool oai_read_messages(struct arena *a, json_val *v, struct chat_request *r,
                                 struct err *e);
@@ -23,16 +27,34 @@ MUST_USE bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *ou
 /* Tells whether a tool choice makes sense beside the tools. */
 MUST_USE bool oai_check_tool_choice(const struct chat_request *r, struct err *e);
 
+/* OpenRouter's fields. */
+MUST_USE bool oai_read_models(struct arena *a, json_val *v, struct chat_request *r, struct err *e);
+MUST_USE bool oai_read_routing(struct arena *a, json_val *v, struct chat_request *r, struct err *e);
+/* *out_default is set when reasoning is only switched on. */
+MUST_USE bool oai_read_reasoning(json_val *v, struct chat_request *r, bool *out_default,
+                                 struct err *e);
+/* How hard to think may be said in several fields, but only once. */
+MUST_USE bool oai_set_effort(struct chat_request *r, const struct wire_path *at, const char *key,
+                             struct span effort, struct err *e);
+/* When all fields are read. */
+MUST_USE bool oai_check_reasoning(struct chat_request *r, bool by_default, struct err *e);
+/* True for the values that ask for nothing. */
+MUST_USE bool oai_check_transforms(json_val *v, struct err *e);
+MUST_USE bool oai_check_route(json_val *v, struct err *e);
+MUST_USE bool oai_check_plugins(json_val *v, struct err *e);
+
 bool oai_read_request(struct arena *a, struct span body, struct chat_request *out, struct err *e);
 bool oai_write_request(const struct chat_request *r, const struct dialect_target *t,
                        struct buf *out, struct dialect_notes *notes, struct err *e);
 MUST_USE bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t index,
                                 const struct dialect_target *t, bool same,
                                 struct dialect_notes *notes, struct err *e);
-/* Fields unknown to us into the open object, of a request or of the message at `at`. */
-MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                               const struct wire_path *at, bool same, struct dialect_notes *notes,
-                               struct err *e);
+void oai_write_format(struct json_w *w, const struct chat_request *r);
+/* A function tool that has no `whole`; parameters: its schema, or what stands for none. */
+void oai_write_function(struct json_w *w, const struct chat_tool *tool, struct span parameters);
+/* required: the word for "some tool". */
+void oai_write_choice(struct json_w *w, const struct chat_request *r, const char *required);
+void oai_write_stop(struct json_w *w, const struct chat_request *r);
 
 /* --- usage ------------------------------------------------------------------------------------ */
 

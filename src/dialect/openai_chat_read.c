@@ -82,6 +82,20 @@ static bool push_text(struct dialect_reader *rd, enum chat_event_kind kind, stru
     return true;
 }
 
+/* Of a thinking part; only Mistral sends such. */
+static bool push_signature(struct dialect_reader *rd, struct span signature, struct err *e)
+{
+    if (signature.n == 0)
+        return true;
+    struct oai_pending *p = oai_push(rd, CHAT_EV_REASONING, e);
+    if (!p)
+        return false;
+    p->ev.signature = signature;
+    p->ev.format = CHAT_SIGNED_MISTRAL;
+    rd->delivered = true;
+    return true;
+}
+
 /* Mistral's content: [{"type":"thinking","thinking":[{"type":"text",...}]},{"type":"text",...}] */
 static bool read_content(struct dialect_reader *rd, json_val *v, struct err *e)
 {
@@ -99,6 +113,8 @@ static bool read_content(struct dialect_reader *rd, json_val *v, struct err *e)
         for (struct json_iter in = json_iter_of(thinking); json_next(&in, &key, &inner);)
             if (!push_text(rd, CHAT_EV_REASONING, json_str(json_get(inner, "text")), e))
                 return false;
+        if (thinking && !push_signature(rd, json_str(json_get(part, "signature")), e))
+            return false;
     }
     return true;
 }
@@ -128,8 +144,8 @@ static bool read_detail(struct dialect_reader *rd, json_val *v, bool with_text, 
     return true;
 }
 
-/* The same text stands under up to three names: the list wins, for it tells blocks apart and has the
- * signatures; where it has no text the strings count. */
+/* The same text stands under up to three names: the list wins, for it tells blocks apart and has
+ * the signatures; where it has no text the strings count. */
 static bool read_reasoning(struct dialect_reader *rd, json_val *v, struct err *e)
 {
     struct span key, text = json_str(json_get(v, "reasoning_content"));

@@ -12,6 +12,7 @@ struct in {
     struct chat_request *r;
     struct chat_extra *extras; /* room for every member that may become one */
     size_t n_extras, cap_extras;
+    bool think; /* reasoning is switched on, and that is all that is said */
     struct err *e;
 };
 
@@ -130,7 +131,7 @@ static bool set_max_tokens(struct in *in, json_val *v, const char *key)
         return wire_bad_key(NULL, key, in->e, "must be a whole number of tokens, 1 or more");
     if (in->r->max_tokens >= 0 && in->r->max_tokens != n)
         return wire_bad_key(NULL, key, in->e,
-                           "differs from its other spelling: send max_completion_tokens alone");
+                            "differs from its other spelling: send max_completion_tokens alone");
     in->r->max_tokens = n;
     return true;
 }
@@ -145,12 +146,35 @@ static bool read_max_completion_tokens(struct in *in, json_val *v)
     return set_max_tokens(in, v, "max_completion_tokens");
 }
 
-static bool read_seed(struct in *in, json_val *v)
+static bool set_seed(struct in *in, json_val *v, const char *key)
 {
     int64_t n;
     if (!json_i64(v, &n))
-        return wire_bad_key(NULL, "seed", in->e, "must be a whole number");
+        return wire_bad_key(NULL, key, in->e, "must be a whole number");
+    if (in->r->seed.p && !span_eq(in->r->seed, json_num_text(v)))
+        return wire_bad_key(NULL, key, in->e, "differs from its other spelling: send seed alone");
     in->r->seed = json_num_text(v);
+    return true;
+}
+
+static bool read_seed(struct in *in, json_val *v)
+{
+    return set_seed(in, v, "seed");
+}
+
+/* Mistral's word. */
+static bool read_random_seed(struct in *in, json_val *v)
+{
+    return set_seed(in, v, "random_seed");
+}
+
+/* -1 switches it off for vLLM and others. */
+static bool read_top_k(struct in *in, json_val *v)
+{
+    int64_t n;
+    if (!json_i64(v, &n) || n < -1)
+        return wire_bad_key(NULL, "top_k", in->e, "must be a whole number, 0 or more");
+    in->r->top_k = json_num_text(v);
     return true;
 }
 
@@ -160,8 +184,8 @@ static bool read_n(struct in *in, json_val *v)
         return wire_bad_key(NULL, "n", in->e, "must be a whole number from 1 to 128");
     return in->r->n == 1 ||
            wire_bad_key(NULL, "n", in->e,
-                       "above 1 is not supported: send the request several times, or ask a fusion "
-                       "recipe with samples");
+                        "above 1 is not supported: send the request several times, or ask a fusion "
+                        "recipe with samples");
 }
 
 static bool read_logprobs(struct in *in, json_val *v)
@@ -170,7 +194,7 @@ static bool read_logprobs(struct in *in, json_val *v)
         return top_bad(in, "logprobs", v, "true or false");
     in->r->logprobs = json_true(v);
     return !json_true(v) || wire_bad_key(NULL, "logprobs", in->e,
-                                        "are not supported: leave the field out or send false");
+                                         "are not supported: leave the field out or send false");
 }
 
 static bool read_top_logprobs(struct in *in, json_val *v)
@@ -217,7 +241,7 @@ static bool read_modalities(struct in *in, json_val *v)
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &s);)
         if (!span_eq(json_str(s), SPAN("text")))
             return wire_bad_key(NULL, "modalities", in->e,
-                               "may only hold \"text\": other kinds of answers are not supported");
+                                "may only hold \"text\": other kinds of answers are not supported");
     return true;
 }
 
@@ -266,6 +290,74 @@ static bool read_fusion(struct in *in, json_val *v)
                           : top_bad(in, "fusion", v, "an object");
 }
 
+static bool read_effort(struct in *in, json_val *v)
+{
+    return json_is_str(v) ? oai_set_effort(in->r, NULL, "reasoning_effort", json_str(v), in->e)
+                          : top_bad(in, "reasoning_effort", v, "a string");
+}
+
+static bool read_reasoning(struct in *in, json_val *v)
+{
+    return oai_read_reasoning(v, in->r, &in->think, in->e);
+}
+
+static bool read_models(struct in *in, json_val *v)
+{
+    return oai_read_models(in->a, v, in->r, in->e);
+}
+
+static bool read_provider(struct in *in, json_val *v)
+{
+    return oai_read_routing(in->a, v, in->r, in->e);
+}
+
+static bool read_session(struct in *in, json_val *v)
+{
+    if (!json_is_str(v) || json_str(v).n == 0)
+        return top_bad(in, "session_id", v, "a string that is not empty");
+    in->r->session = json_str(v);
+    return true;
+}
+
+/* What shares a cache belongs to one upstream. */
+static bool read_cache_key(struct in *in, json_val *v)
+{
+    if (!json_is_str(v))
+        return top_bad(in, "prompt_cache_key", v, "a string");
+    if (!in->r->session.p && json_str(v).n > 0)
+        in->r->session = json_str(v);
+    return add_extra(in, SPAN("prompt_cache_key"), v, true);
+}
+
+/* false is what everybody does who does not know the field; LangChain always sends it. */
+static bool read_safe_prompt(struct in *in, json_val *v)
+{
+    if (!json_is_bool(v))
+        return top_bad(in, "safe_prompt", v, "true or false");
+    return !json_true(v) || add_extra(in, SPAN("safe_prompt"), v, false);
+}
+
+static bool read_transforms(struct in *in, json_val *v)
+{
+    return oai_check_transforms(v, in->e);
+}
+
+static bool read_route(struct in *in, json_val *v)
+{
+    return oai_check_route(v, in->e);
+}
+
+static bool read_plugins(struct in *in, json_val *v)
+{
+    return oai_check_plugins(v, in->e);
+}
+
+/* OpenRouter's switch for usage with its cost: an answer always has both. */
+static bool read_usage(struct in *in, json_val *v)
+{
+    return json_is_obj(v) || top_bad(in, "usage", v, "an object");
+}
+
 #define AT(member) offsetof(struct chat_request, member)
 
 static const struct field fields[] = {
@@ -278,7 +370,8 @@ static const struct field fields[] = {
     {SPAN_INIT("presence_penalty"), CARRIED, NUMBER, AT(presence_penalty), -2, 2},
     {SPAN_INIT("frequency_penalty"), CARRIED, NUMBER, AT(frequency_penalty), -2, 2},
     {SPAN_INIT("seed"), CARRIED, OWN, .read = read_seed},
-    {SPAN_INIT("random_seed"), CARRIED, OWN, .read = read_seed}, /* Mistral's client libraries */
+    {SPAN_INIT("random_seed"), CARRIED, OWN, .read = read_random_seed},
+    {SPAN_INIT("top_k"), CARRIED, OWN, .read = read_top_k},
     {SPAN_INIT("max_tokens"), CARRIED, OWN, .read = read_max_tokens},
     {SPAN_INIT("max_completion_tokens"), CARRIED, OWN, .read = read_max_completion_tokens},
     {SPAN_INIT("stop"), CARRIED, OWN, .read = read_stop},
@@ -286,7 +379,12 @@ static const struct field fields[] = {
     {SPAN_INIT("tool_choice"), CARRIED, OWN, .read = read_tool_choice},
     {SPAN_INIT("parallel_tool_calls"), CARRIED, FLAG, AT(parallel_tool_calls)},
     {SPAN_INIT("response_format"), CARRIED, OWN, .read = read_format},
-    {SPAN_INIT("reasoning_effort"), CARRIED, STRING, AT(reasoning_effort)},
+    {SPAN_INIT("reasoning_effort"), CARRIED, OWN, .read = read_effort},
+    {SPAN_INIT("reasoning"), CARRIED, OWN, .read = read_reasoning},
+    {SPAN_INIT("verbosity"), CARRIED, STRING, AT(verbosity)},
+    {SPAN_INIT("models"), CARRIED, OWN, .read = read_models},
+    {SPAN_INIT("provider"), CARRIED, OWN, .read = read_provider},
+    {SPAN_INIT("session_id"), CARRIED, OWN, .read = read_session},
     {SPAN_INIT("fusion"), CARRIED, OWN, .read = read_fusion},
     {SPAN_INIT("n"), MEANING, OWN, .read = read_n},
     {SPAN_INIT("logprobs"), MEANING, OWN, .read = read_logprobs},
@@ -297,14 +395,21 @@ static const struct field fields[] = {
     {SPAN_INIT("function_call"), MEANING, REFUSE, .why = "is the old form: use tool_choice"},
     {SPAN_INIT("logit_bias"), MEANING, KEEP},
     {SPAN_INIT("prediction"), MEANING, KEEP},
-    {SPAN_INIT("verbosity"), MEANING, KEEP},
     {SPAN_INIT("web_search_options"), MEANING, KEEP},
     {SPAN_INIT("moderation"), MEANING, KEEP},
+    {SPAN_INIT("safe_prompt"), MEANING, OWN, .read = read_safe_prompt}, /* Mistral's, and ... */
+    {SPAN_INIT("prompt_mode"), MEANING, KEEP},
+    {SPAN_INIT("guardrails"), MEANING, KEEP},                         /* ... up to here */
+    {SPAN_INIT("transforms"), MEANING, OWN, .read = read_transforms}, /* OpenRouter's, and ... */
+    {SPAN_INIT("route"), MEANING, OWN, .read = read_route},
+    {SPAN_INIT("plugins"), MEANING, OWN, .read = read_plugins},
+    {SPAN_INIT("usage"), HINT, OWN, .read = read_usage}, /* ... up to here */
     {SPAN_INIT("user"), HINT, STRING, AT(user)},
     {SPAN_INIT("metadata"), HINT, OWN, .read = read_metadata},
     {SPAN_INIT("store"), HINT, KEEP},
     {SPAN_INIT("service_tier"), HINT, KEEP},
-    {SPAN_INIT("prompt_cache_key"), HINT, KEEP},
+    {SPAN_INIT("prompt_cache_key"), HINT, OWN, .read = read_cache_key},
+    {SPAN_INIT("cache_control"), HINT, KEEP},
     {SPAN_INIT("prompt_cache_retention"), HINT, KEEP},
     {SPAN_INIT("safety_identifier"), HINT, KEEP},
 };
@@ -322,7 +427,7 @@ static bool read_number(struct in *in, const struct field *f, json_val *v)
     double x;
     if (!json_f64(v, &x) || x < f->min || x > f->max)
         return wire_bad_key(NULL, f->name.p, in->e, "must be a number from %g to %g", f->min,
-                           f->max);
+                            f->max);
     *(struct span *)(void *)((char *)in->r + f->at) = json_num_text(v);
     return true;
 }
@@ -353,13 +458,24 @@ static bool read_field(struct in *in, const struct field *f, json_val *v)
     return true;
 }
 
-static bool check_whole(const struct chat_request *r, struct err *e)
+/* OpenRouter's clients may name models in `models` alone. */
+static void take_first_model(struct chat_request *r)
 {
+    if (r->model.p || r->n_fallbacks == 0)
+        return;
+    r->model = r->fallbacks[0];
+    r->fallbacks++;
+    r->n_fallbacks--;
+}
+
+static bool check_whole(struct chat_request *r, bool think, struct err *e)
+{
+    take_first_model(r);
     if (!r->model.p)
         return wire_bad_key(NULL, "model", e, "is missing");
     if (r->n_messages == 0)
         return wire_bad_key(NULL, "messages", e, "is missing");
-    return oai_check_tool_choice(r, e);
+    return oai_check_reasoning(r, think, e) && oai_check_tool_choice(r, e);
 }
 
 bool oai_read_request(struct arena *a, struct span body, struct chat_request *out, struct err *e)
@@ -385,7 +501,7 @@ bool oai_read_request(struct arena *a, struct span body, struct chat_request *ou
         if (f ? !read_field(&in, f, v) : !json_is_null(v) && !add_extra(&in, key, v, false))
             return false;
     }
-    if (!check_whole(&r, e))
+    if (!check_whole(&r, in.think, e))
         return false;
     r.stream_usage = r.stream_usage && r.stream;
     r.extras = in.extras;

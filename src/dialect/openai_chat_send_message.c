@@ -11,14 +11,6 @@ struct out {
     struct err *e;
 };
 
-static void member(struct json_w *w, const char *key, struct span s)
-{
-    if (!s.p)
-        return;
-    json_w_key(w, key);
-    json_w_str(w, s);
-}
-
 static bool is_thinking(const struct chat_part *p)
 {
     return p->kind == CHAT_PART_REASONING && span_eq(p->name, OAI_THINKING);
@@ -66,8 +58,8 @@ static bool write_image(const struct out *o, const struct chat_part *p)
         return part_bad(o, p, "is an image by file id: the upstream of this model takes URLs only");
     json_w_key(w, "image_url");
     json_w_obj(w);
-    member(w, "url", p->url);
-    member(w, "detail", p->detail);
+    wire_str(w, "url", p->url);
+    wire_str(w, "detail", p->detail);
     json_w_obj_end(w);
     return true;
 }
@@ -75,15 +67,20 @@ static bool write_image(const struct out *o, const struct chat_part *p)
 static bool write_document(const struct out *o, const struct chat_part *p)
 {
     struct json_w *w = o->w;
+    if (o->same && span_eq(p->name, OAI_DOCUMENT_URL)) {
+        wire_str(w, "document_url", p->url);
+        wire_str(w, "document_name", p->file_name);
+        return true;
+    }
     if (!p->file_id.p && !o->same && !span_starts(p->url, SPAN("data:")))
         return part_bad(o, p,
                         "is a document by URL: the upstream of this model takes data or a "
                         "file id only");
     json_w_key(w, "file");
     json_w_obj(w);
-    member(w, "file_id", p->file_id);
-    member(w, "file_data", p->url);
-    member(w, "filename", p->file_name);
+    wire_str(w, "file_id", p->file_id);
+    wire_str(w, "file_data", p->url);
+    wire_str(w, "filename", p->file_name);
     json_w_obj_end(w);
     return true;
 }
@@ -92,18 +89,34 @@ static void write_audio(struct json_w *w, const struct chat_part *p)
 {
     json_w_key(w, "input_audio");
     json_w_obj(w);
-    member(w, "data", p->url);
-    member(w, "format", p->media_type);
+    wire_str(w, "data", p->url);
+    wire_str(w, "format", p->media_type);
     json_w_obj_end(w);
 }
 
-static bool write_part(const struct out *o, const struct chat_part *p)
+/* A document that is plain text goes as text: there is no part for it. */
+static bool is_text(const struct chat_part *p)
+{
+    return p->kind == CHAT_PART_TEXT ||
+           (p->kind == CHAT_PART_DOCUMENT && !p->url.p && !p->file_id.p && p->text.p);
+}
+
+static const char *type_of(const struct out *o, const struct chat_part *p)
 {
     static const char *const types[] = {
         [CHAT_PART_TEXT] = "text",       [CHAT_PART_IMAGE] = "image_url",
         [CHAT_PART_DOCUMENT] = "file",   [CHAT_PART_AUDIO] = "input_audio",
         [CHAT_PART_REFUSAL] = "refusal",
     };
+    if (is_text(p))
+        return "text";
+    if (p->kind == CHAT_PART_DOCUMENT && o->same && span_eq(p->name, OAI_DOCUMENT_URL))
+        return "document_url";
+    return types[p->kind];
+}
+
+static bool write_part(const struct out *o, const struct chat_part *p)
+{
     struct json_w *w = o->w;
     bool ok = true;
     if (p->raw.p && !o->same)
@@ -116,9 +129,9 @@ static bool write_part(const struct out *o, const struct chat_part *p)
     }
     json_w_obj(w);
     json_w_key(w, "type");
-    json_w_cstr(w, types[p->kind]);
-    if (p->kind == CHAT_PART_TEXT || p->kind == CHAT_PART_REFUSAL)
-        member(w, types[p->kind], p->text.p ? p->text : SPAN(""));
+    json_w_cstr(w, type_of(o, p));
+    if (is_text(p) || p->kind == CHAT_PART_REFUSAL)
+        wire_str(w, type_of(o, p), p->text.p ? p->text : SPAN(""));
     else if (p->kind == CHAT_PART_IMAGE)
         ok = write_image(o, p);
     else if (p->kind == CHAT_PART_DOCUMENT)
@@ -176,20 +189,24 @@ static void write_call(const struct out *o, const struct chat_part *p)
         json_w_raw(w, p->raw);
         return;
     }
+    if (p->raw.p) /* what names and arguments say is carried all the same */
+        wire_note(o->notes, SPAN("messages.tool_calls"));
+    if (p->signature.n > 0 && !o->same)
+        wire_note(o->notes, SPAN("messages.reasoning"));
     json_w_obj(w);
-    member(w, "id", p->id);
-    member(w, "type", SPAN("function"));
+    wire_str(w, "id", p->id);
+    wire_str(w, "type", SPAN("function"));
     json_w_key(w, "function");
     json_w_obj(w);
-    member(w, "name", p->name);
-    member(w, "arguments", p->arguments.n > 0 ? p->arguments : SPAN("{}"));
+    wire_str(w, "name", p->name);
+    wire_str(w, "arguments", p->arguments.n > 0 ? p->arguments : SPAN("{}"));
     json_w_obj_end(w);
     if (p->signature.n > 0 && o->same) {
         json_w_key(w, "extra_content");
         json_w_obj(w);
         json_w_key(w, "google");
         json_w_obj(w);
-        member(w, "thought_signature", p->signature);
+        wire_str(w, "thought_signature", p->signature);
         json_w_obj_end(w);
         json_w_obj_end(w);
     }
@@ -210,7 +227,8 @@ static void write_calls(const struct out *o)
 
 /* --- reasoning -------------------------------------------------------------------------------- */
 
-/* A signature makes it a detail; so does having come as one. */
+/* A signature makes it a detail; so does having come as one. Details are for upstreams of this
+ * dialect: another dialect's signature would be refused by who did not sign it. */
 static bool is_detail(const struct out *o, const struct chat_part *p)
 {
     return p->kind == CHAT_PART_REASONING &&
@@ -226,12 +244,12 @@ static void write_detail(const struct out *o, const struct chat_part *p)
     }
     bool redacted = p->text.n == 0;
     json_w_obj(w);
-    member(w, "type", redacted ? SPAN("reasoning.encrypted") : SPAN("reasoning.text"));
+    wire_str(w, "type", redacted ? SPAN("reasoning.encrypted") : SPAN("reasoning.text"));
     if (!redacted)
-        member(w, "text", p->text);
-    member(w, redacted ? "data" : "signature", p->signature);
-    member(w, "id", p->id);
-    member(w, "format", p->format);
+        wire_str(w, "text", p->text);
+    wire_str(w, redacted ? "data" : "signature", p->signature);
+    wire_str(w, "id", p->id);
+    wire_str(w, "format", p->format);
     json_w_obj_end(w);
 }
 
@@ -253,7 +271,7 @@ static bool write_plain_reasoning(const struct out *o)
         return true;
     const char *key = span_eq(only->name, OAI_REASONING) ? "reasoning" : "reasoning_content";
     if (n == 1) {
-        member(o->w, key, only->text);
+        wire_str(o->w, key, only->text);
         return true;
     }
     buf_init(&text, SIZE_MAX / 8);
@@ -261,7 +279,7 @@ static bool write_plain_reasoning(const struct out *o)
         if (p->kind == CHAT_PART_REASONING && !is_detail(o, p) && !(is_thinking(p) && o->same))
             ok = buf_add(&text, p->text, o->e);
     if (ok)
-        member(o->w, key, buf_span(&text));
+        wire_str(o->w, key, buf_span(&text));
     buf_done(&text);
     return ok;
 }
@@ -280,6 +298,10 @@ static bool write_reasoning(const struct out *o)
     for (size_t i = 0; i < o->m->n_parts; i++) {
         if (!is_detail(o, &o->m->parts[i]))
             continue;
+        if (!o->same) {
+            wire_note(o->notes, SPAN("messages.reasoning"));
+            continue;
+        }
         if (details++ == 0) {
             json_w_key(o->w, "reasoning_details");
             json_w_arr(o->w);
@@ -297,19 +319,21 @@ bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t in
 {
     static const struct wire_path messages = {NULL, "messages", 0};
     struct out o = {w, m, {&messages, NULL, index}, same, t->omit_reasoning, notes, e};
+    if (m->tool_failed) /* the result's text has to say it */
+        wire_note(notes, SPAN("messages.is_error"));
     json_w_obj(w);
     json_w_key(w, "role");
     json_w_cstr(w, chat_role_name(m->role));
-    member(w, "name", m->name);
-    member(w, "tool_call_id", m->tool_call_id);
+    wire_str(w, "name", m->name);
+    wire_str(w, "tool_call_id", m->tool_call_id);
     if (!write_content(&o) || !write_reasoning(&o))
         return false;
     if (count_kind(m, CHAT_PART_REFUSAL) == 1)
         for (size_t i = 0; i < m->n_parts; i++)
             if (m->parts[i].kind == CHAT_PART_REFUSAL)
-                member(w, "refusal", m->parts[i].text);
+                wire_str(w, "refusal", m->parts[i].text);
     write_calls(&o);
-    if (!oai_write_extras(w, m->extras, m->n_extras, &o.at, same, notes, e))
+    if (!wire_write_extras(w, m->extras, m->n_extras, &o.at, same, notes, e))
         return false;
     json_w_obj_end(w);
     return true;

@@ -48,9 +48,10 @@ bool oai_read_usage(json_val *v, struct chat_usage *out)
         .cost_nusd = nusd(json_get(v, "cost")),
         .estimated = json_true(json_get(v, "estimated")),
     };
-    /* DeepSeek has said it outside of the details, before it said it there. */
-    u.cached =
-        tokens(json_get(in, "cached_tokens"), tokens(json_get(v, "prompt_cache_hit_tokens"), 0));
+    /* DeepSeek and Mistral have said it outside of the details, before they said it there. */
+    u.cached = tokens(json_get(v, "num_cached_tokens"), 0);
+    u.cached = tokens(json_get(v, "prompt_cache_hit_tokens"), u.cached);
+    u.cached = tokens(json_get(in, "cached_tokens"), u.cached);
     /* xAI counts reasoning beside completion_tokens; its total gives it away. */
     int64_t total = tokens(json_get(v, "total_tokens"), 0);
     if (u.reasoning > 0 && total == u.input + u.output + u.reasoning)

@@ -30,6 +30,7 @@ struct dialect_writer {
     bool openai_shape, members;
     bool role_sent, ended;
     bool refused, text_in_block;
+    bool hidden; /* the client does not want to see reasoning */
 };
 
 /* --- making one ------------------------------------------------------------------------------- */
@@ -57,6 +58,7 @@ struct dialect_writer *oai_writer_new(const struct dialect_reply *r)
         return NULL;
     w->openai_shape = r->stream_usage;
     w->members = r->members;
+    w->hidden = r->request && r->request->reasoning_hidden;
     buf_init(&w->head, KIB(64));
     buf_init(&w->usage, LIMIT_EVENT_BYTES);
     buf_init(&w->id, KIB(64));
@@ -178,8 +180,9 @@ static bool send_reasoning(struct dialect_writer *w, const struct chat_event *ev
                            struct err *e)
 {
     struct json_w j;
-    struct detail d = {ev->text, ev->signature, ev->format, ev->id, w->block,
-                       ev->text.n == 0 && ev->signature.n > 0 && !w->text_in_block};
+    struct detail d = {ev->text,   ev->signature,
+                       ev->format, ev->id,
+                       w->block,   ev->text.n == 0 && ev->signature.n > 0 && !w->text_in_block};
     if (ev->text.n == 0 && ev->signature.n == 0)
         return true;
     if (!send_role(w, out, e) || !open_chunk(w, out, e))
@@ -418,7 +421,7 @@ static bool write_event(struct dialect_writer *w, const struct chat_event *ev, s
     case CHAT_EV_TEXT:
         return send_text(w, SPAN("{\"content\":"), ev->text, out, e);
     case CHAT_EV_REASONING:
-        return send_reasoning(w, ev, out, e);
+        return w->hidden || send_reasoning(w, ev, out, e);
     case CHAT_EV_REFUSAL:
         w->refused = true;
         return send_text(w, SPAN("{\"refusal\":"), ev->text, out, e);
@@ -467,9 +470,12 @@ static void unary_reasoning(struct json_w *j, const struct chat_collect *c)
     json_w_arr(j);
     for (size_t i = 0; i < c->n_blocks; i++) {
         const struct chat_collected_block *b = &c->blocks[i];
-        struct detail d = {chat_collected_text(c, b), buf_span(&b->signature),
-                           buf_span(&b->format),      buf_span(&b->id),
-                           i,                         b->n == 0};
+        struct detail d = {chat_collected_text(c, b),
+                           buf_span(&b->signature),
+                           buf_span(&b->format),
+                           buf_span(&b->id),
+                           i,
+                           b->n == 0};
         write_detail(j, &d);
     }
     json_w_arr_end(j);
@@ -522,7 +528,8 @@ static size_t unary_message(struct json_w *j, const struct dialect_reply *r,
         json_w_null(j);
     else
         json_w_str(j, buf_span(&c->refusal));
-    unary_reasoning(j, c);
+    if (!r->request || !r->request->reasoning_hidden)
+        unary_reasoning(j, c);
     unary_calls(j, r, c);
     json_w_obj_end(j);
     return calls;

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/text.h"
+
 bool wire_is_name(struct span s)
 {
     if (s.n == 0 || s.n > 64)
@@ -70,7 +72,7 @@ json_val *wire_get(json_val *obj, const char *key)
 }
 
 bool wire_get_str(json_val *obj, const char *key, bool required, const struct wire_path *at,
-                 struct span *out, struct err *e)
+                  struct span *out, struct err *e)
 {
     json_val *v = wire_get(obj, key);
     if (!v)
@@ -79,6 +81,22 @@ bool wire_get_str(json_val *obj, const char *key, bool required, const struct wi
         return wire_bad_key(at, key, e, "must be a string, not %s", json_type_name(v));
     *out = json_str(v);
     return true;
+}
+
+void wire_str(struct json_w *w, const char *key, struct span s)
+{
+    if (!s.p)
+        return;
+    json_w_key(w, key);
+    json_w_str(w, s);
+}
+
+void wire_raw(struct json_w *w, const char *key, struct span json)
+{
+    if (!json.p)
+        return;
+    json_w_key(w, key);
+    json_w_raw(w, json);
 }
 
 void wire_note(struct dialect_notes *notes, struct span name)
@@ -91,13 +109,38 @@ void wire_note(struct dialect_notes *notes, struct span name)
     notes->ignored[notes->n++] = name;
 }
 
-/* Made from the answer's id and the number of the call, so it is the same whenever it is asked for. */
-static void make_id(struct span answer_id, size_t index, char out[static WIRE_CALL_ID_BYTES])
+/* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
+bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
+                       const struct wire_path *at, bool same, struct dialect_notes *notes,
+                       struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct chat_extra *x = &extras[i];
+        bool inner = span_find(x->name, ".") < x->name.n;
+        if (x->hint && (!same || inner)) {
+            wire_note(notes, x->name);
+            continue;
+        }
+        if (!same) {
+            char name[64];
+            text_visible_cstr(name, sizeof name, x->name);
+            return wire_bad_key(at, name, e,
+                                "is a field that the upstream of this model does not "
+                                "know: leave it out");
+        }
+        json_w_str(w, x->name);
+        w->failed = w->failed || !buf_add_char(w->b, ':', w->e);
+        w->comma = false;
+        json_w_raw(w, x->json);
+    }
+    return true;
+}
+
+void wire_short_id(uint64_t hash, char out[static WIRE_CALL_ID_BYTES])
 {
     static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    uint64_t h = span_hash(answer_id, index + 1);
-    for (size_t i = 0; i < WIRE_CALL_ID_BYTES; i++, h /= 62)
-        out[i] = set[h % 62];
+    for (size_t i = 0; i < WIRE_CALL_ID_BYTES; i++, hash /= 62)
+        out[i] = set[hash % 62];
 }
 
 struct span wire_call_id(struct span id, struct span answer_id, size_t index,
@@ -105,6 +148,7 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
 {
     if (wire_is_name(id))
         return id;
-    make_id(answer_id, index, made);
+    /* From the answer's id and the number of the call: the same whenever it is asked for. */
+    wire_short_id(span_hash(answer_id, index + 1), made);
     return (struct span){made, WIRE_CALL_ID_BYTES};
 }

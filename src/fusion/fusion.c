@@ -136,7 +136,7 @@ static struct chat_call *start(struct chat_source *source, const struct chat_req
     struct fusion *f = new_fusion(s, r, o, sink, e);
     if (!f)
         return NULL;
-    bool ok = plan_build(f->arena, f->env, s->recipe, r, o->depth, &f->plan, e);
+    bool ok = plan_build(f->arena, f->env, s->recipe, r, o->rules, o->depth, &f->plan, e);
     if (ok && !f->plan.pub.fits)
         ok = over_budget(&f->plan, e);
     if (ok) {

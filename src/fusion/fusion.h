@@ -16,19 +16,22 @@ struct fusion_model {
     struct span name;           /* canonical: "local/smollm2" or a listed name */
     struct chat_source *source; /* lives in the arena given to resolve() */
     struct price price;
-    int64_t context; /* window in tokens, 0 unknown */
+    int64_t context;    /* window in tokens, 0 unknown */
+    int64_t max_output; /* tokens of an answer at most, 0 unknown */
     int64_t default_max_tokens;
-    bool json_schema;        /* the engine enforces a JSON schema (grammar or native) */
-    bool bills_on;           /* a closed connection does not stop the bill */
-    struct latency *latency; /* process-wide sketch, may be NULL */
-    unsigned leaf_calls;     /* 1, or of a nested recipe the calls it makes */
+    bool json_schema;              /* the engine enforces a JSON schema (grammar or native) */
+    bool bills_on;                 /* a closed connection does not stop the bill */
+    struct latency *latency;       /* process-wide sketch, may be NULL */
+    unsigned leaf_calls;           /* 1, or of a nested recipe the calls it makes */
+    const struct chat_rule *rules; /* where its data may go */
 };
 
 struct fusion_env {
     struct loop *loop;
-    /* Name -> model; sources and spans are made in `a`. ERR_NOT_FOUND with near names. */
-    bool (*resolve)(void *ctx, struct arena *a, struct span name, struct fusion_model *out,
-                    struct err *e);
+    /* Name -> model; sources and spans are made in `a`. ERR_NOT_FOUND with near names,
+     * ERR_FORBIDDEN when the rules allow none of its upstreams. */
+    bool (*resolve)(void *ctx, struct arena *a, struct span name, const struct chat_rule *rules,
+                    struct fusion_model *out, struct err *e);
     void *ctx;
     uint64_t (*random)(void *ctx); /* seeds and fences; simulated runs give their own */
     void (*fusion_id)(void *ctx, char out[32]);
@@ -65,7 +68,8 @@ struct fusion_plan {
  * error here: ->fits is false. */
 MUST_USE bool fusion_plan_make(struct arena *a, const struct fusion_env *env,
                                const struct recipe *base, const struct chat_request *r,
-                               struct fusion_plan *out, struct err *e);
+                               const struct chat_rule *rules, struct fusion_plan *out,
+                               struct err *e);
 /* {mode, members: [...], judge: [...], worst_cost_usd, ...} as docs/fusion.md describes it. */
 MUST_USE bool fusion_plan_write(const struct fusion_plan *p, struct buf *out, struct err *e);
 

@@ -78,8 +78,7 @@ void slot_note(struct slot *s, const struct chat_event *ev)
 /* A call that ended without saying what it used: nothing if nothing was sent or it is free. */
 void slot_missing_usage(struct slot *s)
 {
-    const struct price *p = &s->model->price;
-    bool free = p->known && p->input == 0 && p->output == 0;
+    bool free = price_is_free(&s->model->price);
     bool unsent = !s->begun || (s->got.failed &&
                                 (s->got.err.sent == SENT_NO || s->got.err.sent == SENT_REFUSED));
     if (s->got.has_usage)
@@ -235,7 +234,8 @@ bool member_start(struct fusion *f, size_t i, struct err *e)
     struct chat_start_opts o = {.request_id = f->opts.request_id,
                                 .deadline_us = fusion_deadline(f),
                                 .depth = f->opts.depth + 1,
-                                .role = "member"};
+                                .role = "member",
+                                .rules = m->model->rules};
     struct err failure = {0};
     *s = (struct slot){.f = f, .model = m->model, .pub = &f->members[i], .sink.on_event = on_event};
     s->started_us = loop_now_us(f->env->loop);

@@ -90,15 +90,16 @@ static bool merge_request(struct plan *p, struct arena *a, const struct fusion_e
 /* --- models ------------------------------------------------------------------------------------
  */
 
-static const struct fusion_model *find_model(struct arena *a, const struct fusion_env *env,
-                                             struct span name, struct err *e)
+static const struct fusion_model *find_model(const struct plan *p, struct arena *a,
+                                             const struct fusion_env *env, struct span name,
+                                             struct err *e)
 {
     struct fusion_model *m = arena_alloc(a, sizeof *m);
     if (!m) {
         no_memory(e);
         return NULL;
     }
-    return env->resolve(env->ctx, a, name, m, e) ? m : NULL;
+    return env->resolve(env->ctx, a, name, p->rules, m, e) ? m : NULL;
 }
 
 static const struct fusion_model *known_model(const struct plan *p, struct span name)
@@ -123,7 +124,7 @@ static bool add_panel(struct plan *p, struct arena *a, const struct fusion_env *
     for (size_t i = 0; i < p->recipe.n_panel; i++) {
         const struct recipe_member *spec = &p->recipe.panel[i];
         const struct fusion_model *m = known_model(p, spec->model);
-        if (!m && !(m = find_model(a, env, spec->model, e)))
+        if (!m && !(m = find_model(p, a, env, spec->model, e)))
             return false;
         int64_t cap = spec->max_tokens >= 0 ? spec->max_tokens : r->max_tokens;
         if (cap < 0 && p->recipe.max_cost_nusd >= 0 && m->default_max_tokens > 0) {
@@ -146,7 +147,7 @@ static bool add_judges(struct plan *p, struct arena *a, const struct fusion_env 
 {
     for (size_t i = 0; i < p->recipe.n_judges; i++) {
         const struct fusion_model *m = known_model(p, p->recipe.judges[i]);
-        if (!m && !(m = find_model(a, env, p->recipe.judges[i], e)))
+        if (!m && !(m = find_model(p, a, env, p->recipe.judges[i], e)))
             return false;
         p->judges[p->n_judges++] = m;
     }
@@ -245,13 +246,32 @@ static void set_labels(struct plan *p, uint64_t seed)
         p->members[i].label = (char)('A' + order[i]);
 }
 
+/* A recipe's policy holds for every call that it makes, beside the caller's. */
+static bool add_rule(struct plan *p, struct arena *a, const struct recipe *base,
+                     const struct chat_rule *rules, struct err *e)
+{
+    struct chat_rule *r;
+    p->rules = rules;
+    if (!base->policy)
+        return true;
+    r = arena_alloc(a, sizeof *r);
+    if (!r)
+        return no_memory(e);
+    *r = (struct chat_rule){rules, base->policy->name, base->policy->regions,
+                            base->policy->n_regions};
+    p->rules = r;
+    return true;
+}
+
 bool plan_build(struct arena *a, const struct fusion_env *env, const struct recipe *base,
-                const struct chat_request *r, unsigned depth, struct plan *out, struct err *e)
+                const struct chat_request *r, const struct chat_rule *rules, unsigned depth,
+                struct plan *out, struct err *e)
 {
     struct plan *p = out;
     *p = (struct plan){0};
-    if (!merge_request(p, a, env, base, r, e) || !check_request(r, &p->recipe, e) ||
-        !add_panel(p, a, env, r, e) || !add_judges(p, a, env, r, e) || !check_nesting(p, depth, e))
+    if (!add_rule(p, a, base, rules, e) || !merge_request(p, a, env, base, r, e) ||
+        !check_request(r, &p->recipe, e) || !add_panel(p, a, env, r, e) ||
+        !add_judges(p, a, env, r, e) || !check_nesting(p, depth, e))
         return false;
     p->quorum = recipe_quorum(&p->recipe, p->n_members);
     uint64_t seed =
@@ -269,12 +289,13 @@ bool plan_build(struct arena *a, const struct fusion_env *env, const struct reci
 }
 
 bool fusion_plan_make(struct arena *a, const struct fusion_env *env, const struct recipe *base,
-                      const struct chat_request *r, struct fusion_plan *out, struct err *e)
+                      const struct chat_request *r, const struct chat_rule *rules,
+                      struct fusion_plan *out, struct err *e)
 {
     struct plan *p = arena_alloc(a, sizeof *p);
     if (!p)
         return no_memory(e);
-    if (!plan_build(a, env, base, r, 0, p, e))
+    if (!plan_build(a, env, base, r, rules, 0, p, e))
         return false;
     *out = p->pub;
     return true;

@@ -49,18 +49,17 @@ static int64_t window(const struct fusion_model *m)
     return m->context > 0 ? m->context : -1;
 }
 
-/* What the model can write at most: its cap, or its window. */
+/* What the model can write at most: its cap, its limit or its window. */
 static int64_t output_bound(const struct fusion_model *m, int64_t cap)
 {
-    return least(cap, window(m));
+    return least(least(cap, m->max_output > 0 ? m->max_output : -1), window(m));
 }
 
 static int64_t call_bound(const struct fusion_model *m, int64_t input, int64_t output)
 {
-    bool free = m->price.known && m->price.input == 0 && m->price.output == 0;
     if (!m->price.known)
         return -1;
-    if (free)
+    if (price_is_free(&m->price))
         return 0;
     return input < 0 || output < 0 ? -1 : price_bound_nusd(&m->price, input, output);
 }

@@ -28,12 +28,13 @@ struct plan {
     int64_t judge_max_tokens; /* of a writing judge; -1: none */
     struct span notes[LIMIT_PANEL + 8];
     size_t n_notes;
+    const struct chat_rule *rules; /* the caller's and the recipe's */
 };
 
 /* depth: fusions above this one. Errors as fusion_plan_make(). */
 MUST_USE bool plan_build(struct arena *a, const struct fusion_env *env, const struct recipe *base,
-                         const struct chat_request *r, unsigned depth, struct plan *out,
-                         struct err *e);
+                         const struct chat_request *r, const struct chat_rule *rules,
+                         unsigned depth, struct plan *out, struct err *e);
 /* Whether the judge may be called at all, and writes or decides. */
 bool plan_judge_writes(const struct plan *p);
 bool plan_judge_decides(const struct plan *p);

@@ -32,7 +32,7 @@ struct json_scratch {
 void json_scratch_init(struct json_scratch *s);
 void json_scratch_done(struct json_scratch *s);
 /* Like json_parse(), good until the next call on s. For provider streams: duplicate keys are not
- * looked for (the first one counts), and the depth of a text up to 512 bytes is not limited. */
+ * looked for (the first one counts). */
 MUST_USE bool json_parse_scratch(struct json_scratch *s, struct span text, json_val **out,
                                  struct err *e);
 

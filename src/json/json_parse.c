@@ -77,6 +77,15 @@ struct block {
 /* The parser begins with a header and some 50 values and grows by half each time it runs out. */
 #define SPARE_VALUES 64
 
+/* Whether it has so few brackets that it cannot be too deep: a loop that a compiler makes fast. */
+static bool is_shallow(struct span text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += (text.p[i] == '{') + (text.p[i] == '[');
+    return n <= LIMIT_JSON_DEPTH;
+}
+
 /* unscanned: texts up to that long are reckoned to be nothing but values of one byte. */
 static bool measure(struct span text, size_t unscanned, struct block *out, struct err *e)
 {
@@ -85,7 +94,7 @@ static bool measure(struct span text, size_t unscanned, struct block *out, struc
         return err_set(e, ERR_INPUT, "not valid JSON at byte 0: it is empty");
     if (text.n > SIZE_MAX / 64)
         return err_set(e, ERR_LIMIT, "the JSON text is too long");
-    if (text.n > unscanned && !scan(text, &values, e))
+    if ((text.n > unscanned || !is_shallow(text)) && !scan(text, &values, e))
         return false;
     size_t n = (values + SPARE_VALUES) + (values + SPARE_VALUES) / 2;
     out->values_bytes = n * sizeof(yyjson_val);

@@ -1,6 +1,6 @@
-/* route/pool.c - see route/pool.h. Entries are never removed, because every worker holds pointers to
- * them. Past LIMIT_MODEL_ENTRIES the models that no file lists share one entry per provider, and so do
- * absurdly long names, so that a client that makes names up cannot grow the pool. */
+/* route/pool.c - see route/pool.h. Entries are never removed, because every worker holds pointers
+ * to them. Past LIMIT_MODEL_ENTRIES the models that no file lists share one entry per provider, and
+ * so do absurdly long names, so that a client that makes names up cannot grow the pool. */
 #include "route/pool.h"
 
 #include <pthread.h>
@@ -10,10 +10,23 @@
 
 #define KEY_BYTES KIB(1)
 
+/* What retries may take at once, in thousandths of one. */
+#define RETRY_MILLI     1000
+#define RETRY_MAX_MILLI (10 * RETRY_MILLI)
+
 struct route_pool {
-    pthread_mutex_t lock; /* guards entries */
+    pthread_mutex_t lock; /* guards entries and credentials */
     struct map *entries;
+    struct map *credentials; /* provider -> struct named_credential */
     struct metrics *metrics;
+    _Atomic int64_t breaker_failures, breaker_open_us;
+    _Atomic int64_t retry_percent, retry_milli; /* what a request brings; what there is */
+    struct metric *retries, *retries_refused;
+};
+
+struct named_credential {
+    struct credential credential;
+    char *name; /* owned */
 };
 
 struct route_pool *route_pool_new(struct metrics *metrics)
@@ -23,11 +36,22 @@ struct route_pool *route_pool_new(struct metrics *metrics)
         return NULL;
     p->metrics = metrics;
     p->entries = map_new();
-    if (!p->entries) {
+    p->credentials = map_new();
+    if (!p->entries || !p->credentials) {
+        map_free(p->entries);
+        map_free(p->credentials);
         mem_free(p);
         return NULL;
     }
     (void)pthread_mutex_init(&p->lock, NULL);
+    p->retry_milli = RETRY_MAX_MILLI;
+    if (metrics) {
+        p->retries = metric_get(metrics, "fusor_retries_total", "Calls made again elsewhere",
+                                METRIC_COUNTER, SPAN(""));
+        p->retries_refused = metric_get(metrics, "fusor_retries_refused_total",
+                                        "Calls not made again: retries had used up their share",
+                                        METRIC_COUNTER, SPAN(""));
+    }
     return p;
 }
 
@@ -37,6 +61,7 @@ static void entry_free(struct route_entry *en)
         return;
     slots_free(en->slots);
     latency_free(en->latency);
+    latency_free(en->pace);
     mem_free(en->key);
     mem_free(en);
 }
@@ -47,6 +72,12 @@ void route_pool_free(struct route_pool *p)
         return;
     for (size_t i = 0; i < map_count(p->entries); i++)
         entry_free(map_at(p->entries, i, NULL));
+    for (size_t i = 0; i < map_count(p->credentials); i++) {
+        struct named_credential *c = map_at(p->credentials, i, NULL);
+        mem_free(c->name);
+        mem_free(c);
+    }
+    map_free(p->credentials);
     map_free(p->entries);
     (void)pthread_mutex_destroy(&p->lock);
     mem_free(p);
@@ -56,12 +87,12 @@ static struct metric *outcome(struct route_pool *p, struct span model, const cha
 {
     struct buf b;
     buf_init(&b, KIB(4));
-    bool ok = metric_label(&b, "model", model, NULL) &&
-              metric_label(&b, "outcome", span_of(word), NULL);
-    struct metric *m = ok ? metric_get(p->metrics, "fusor_upstream_calls_total",
-                                       "Upstream calls by model and outcome", METRIC_COUNTER,
-                                       buf_span(&b))
-                          : NULL;
+    bool ok =
+        metric_label(&b, "model", model, NULL) && metric_label(&b, "outcome", span_of(word), NULL);
+    struct metric *m =
+        ok ? metric_get(p->metrics, "fusor_upstream_calls_total",
+                        "Upstream calls by model and outcome", METRIC_COUNTER, buf_span(&b))
+           : NULL;
     buf_done(&b);
     return m;
 }
@@ -85,12 +116,30 @@ static void entry_metrics(struct route_pool *p, struct route_entry *en)
     en->cancelled = outcome(p, model, "cancelled");
     en->refused = outcome(p, model, "queue_full");
     en->input = by_model(p, model, "fusor_input_tokens_total", "Tokens sent", METRIC_COUNTER);
-    en->output = by_model(p, model, "fusor_output_tokens_total", "Tokens received",
-                          METRIC_COUNTER);
+    en->output = by_model(p, model, "fusor_output_tokens_total", "Tokens received", METRIC_COUNTER);
     en->cost_nusd = by_model(p, model, "fusor_cost_nusd_total",
                              "Cost in nano-USD where the price is known", METRIC_COUNTER);
     en->seconds = by_model(p, model, "fusor_upstream_seconds", "Duration of whole upstream calls",
                            METRIC_SECONDS);
+    en->up = by_model(p, model, "fusor_upstream_up", "1: asked, 0: passed over after failures",
+                      METRIC_GAUGE);
+    metric_set(en->up, 1);
+}
+
+/* The lock is held. NULL: no memory. */
+static struct credential *credential_of(struct route_pool *p, struct span provider)
+{
+    struct named_credential *c = map_get(p->credentials, provider);
+    if (c)
+        return &c->credential;
+    c = mem_zalloc(sizeof *c);
+    if (c && (c->name = mem_dup(provider.p, provider.n)) != NULL &&
+        map_put(p->credentials, (struct span){c->name, provider.n}, c))
+        return &c->credential;
+    if (c)
+        mem_free(c->name);
+    mem_free(c);
+    return NULL;
 }
 
 static struct route_entry *entry_new(struct route_pool *p, struct span key,
@@ -102,7 +151,9 @@ static struct route_entry *entry_new(struct route_pool *p, struct span key,
     en->key = mem_dup(key.p, key.n);
     en->slots = slots_new(m->max_concurrency, m->max_queue);
     en->latency = latency_new();
-    if (!en->key || !en->slots || !en->latency ||
+    en->pace = latency_new();
+    en->credential = credential_of(p, m->provider->name);
+    if (!en->key || !en->slots || !en->latency || !en->pace || !en->credential ||
         !map_put(p->entries, (struct span){en->key, key.n}, en)) {
         entry_free(en);
         return NULL;
@@ -141,8 +192,47 @@ struct route_entry *route_pool_entry(struct route_pool *p, const struct config_m
     return en;
 }
 
+struct health_limits route_pool_limits(const struct route_pool *p)
+{
+    return (struct health_limits){atomic_load(&p->breaker_failures),
+                                  atomic_load(&p->breaker_open_us)};
+}
+
+void route_pool_first_try(struct route_pool *p)
+{
+    int64_t have = atomic_load(&p->retry_milli), brings = atomic_load(&p->retry_percent) * 10;
+    if (have < RETRY_MAX_MILLI && brings > 0)
+        atomic_fetch_add(&p->retry_milli, brings);
+}
+
+bool route_pool_retry(struct route_pool *p)
+{
+    if (atomic_fetch_sub(&p->retry_milli, RETRY_MILLI) >= RETRY_MILLI) {
+        metric_add(p->retries, 1);
+        return true;
+    }
+    atomic_fetch_add(&p->retry_milli, RETRY_MILLI);
+    metric_add(p->retries_refused, 1);
+    return false;
+}
+
+/* A new configuration may bring new keys: none is held against its provider any more. */
+static void forgive(struct route_pool *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < map_count(p->credentials); i++) {
+        struct named_credential *c = map_at(p->credentials, i, NULL);
+        atomic_store(&c->credential.shun_until_us, 0);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 bool route_pool_config(struct route_pool *p, const struct config *c, struct err *e)
 {
+    atomic_store(&p->breaker_failures, c->breaker_failures);
+    atomic_store(&p->breaker_open_us, c->breaker_open_us);
+    atomic_store(&p->retry_percent, c->retry_budget_percent);
+    forgive(p);
     for (size_t i = 0; i < c->n_models; i++) {
         struct route_entry *en = route_pool_entry(p, &c->models[i]);
         if (!en)

@@ -1,5 +1,5 @@
-/* route/route.c - see route/route.h. A routed call holds a slot of its model's queue while its upstream
- * call runs, and records how it ended. */
+/* route/route.c - see route/route.h. A routed call asks whether its model may be called (region,
+ * health), holds a slot of its queue while its upstream call runs, and records how it ended. */
 #include "route/route.h"
 
 #include "base/mem.h"
@@ -29,7 +29,7 @@ struct route_call {
     struct list node;      /* in route->free */
     enum call_state state;
     struct route *route;
-    struct route_source *source;  /* the caller's: gone once it has cancelled */
+    struct route_source *source; /* the caller's: gone once it has cancelled */
     struct route_entry *entry;
     const struct chat_request *request;
     struct chat_start_opts opts;
@@ -38,8 +38,8 @@ struct route_call {
     struct slots_waiter waiter;
     struct loop_timer timer; /* queued: gives up */
     bool paused;
-    int64_t start_us;
-    struct chat_usage used; /* the last that the upstream said: counted at the end */
+    int64_t start_us, first_us; /* first_us 0: no content so far */
+    struct chat_usage used;     /* the last that the upstream said: counted at the end */
 };
 
 static void call_release(struct route_call *c)
@@ -56,27 +56,57 @@ static void count_usage(struct route_entry *en, const struct chat_usage *u)
         metric_add(en->cost_nusd, u->cost_nusd);
 }
 
+/* Answers shorter than that say little about how fast a model writes. */
+#define PACE_TOKENS 16
+
+static void note_ok(struct route_call *c)
+{
+    struct route_entry *en = c->entry;
+    int64_t now = loop_now_us(c->route->env.loop), took = now - c->start_us;
+    latency_record(en->latency, took);
+    if (c->first_us > 0 && c->used.output >= PACE_TOKENS)
+        latency_record(en->pace, (now - c->first_us) * 1000 / c->used.output);
+    metric_observe_us(en->seconds, took);
+    metric_add(en->ok, 1);
+    health_ok(&en->breaker, en->credential);
+    metric_set(en->up, 1);
+}
+
+static void note_failed(struct route_call *c, const struct err *err)
+{
+    struct route_entry *en = c->entry;
+    struct health_limits limits = route_pool_limits(c->route->env.pool);
+    int64_t now = loop_now_us(c->route->env.loop);
+    metric_add(en->failed, 1);
+    health_failed(&en->breaker, en->credential, &limits, err, now);
+    metric_set(en->up, health_look(&en->breaker, en->credential, now) == HEALTH_UP);
+}
+
 static void on_upstream(struct chat_sink *s, const struct chat_event *ev)
 {
     struct route_call *c = CONTAINER_OF(s, struct route_call, sink);
     struct route_entry *en = c->entry;
     struct chat_sink *client = c->client;
     switch (ev->kind) {
-    case CHAT_EV_USAGE: c->used = ev->usage; break;
-    case CHAT_EV_FINISH: {
-        int64_t took = loop_now_us(c->route->env.loop) - c->start_us;
-        latency_record(en->latency, took);
-        metric_observe_us(en->seconds, took);
-        metric_add(en->ok, 1);
+    case CHAT_EV_USAGE:
+        c->used = ev->usage;
         break;
-    }
-    case CHAT_EV_ERROR: metric_add(en->failed, 1); break;
-    case CHAT_EV_START:
+    case CHAT_EV_FINISH:
+        note_ok(c);
+        break;
+    case CHAT_EV_ERROR:
+        note_failed(c, ev->err);
+        break;
     case CHAT_EV_TEXT:
     case CHAT_EV_REASONING:
     case CHAT_EV_REFUSAL:
     case CHAT_EV_TOOL:
-    case CHAT_EV_MEMBER: break;
+        if (c->first_us == 0)
+            c->first_us = loop_now_us(c->route->env.loop);
+        break;
+    case CHAT_EV_START:
+    case CHAT_EV_MEMBER:
+        break;
     }
     if (ev->kind == CHAT_EV_FINISH || ev->kind == CHAT_EV_ERROR) {
         count_usage(en, &c->used);
@@ -101,6 +131,7 @@ static bool begin(struct route_call *c, struct err *e)
     c->inner = chat_start(s, c->request, &c->opts, &c->sink, e);
     if (!c->inner) {
         metric_add(c->entry->failed, 1);
+        health_nothing(&c->entry->breaker); /* it was never asked */
         slots_give(c->entry->slots);
         return false;
     }
@@ -121,6 +152,7 @@ static void on_slot(struct slots_waiter *w)
 
 static void leave_queue(struct route_call *c)
 {
+    health_nothing(&c->entry->breaker);
     slots_leave(c->entry->slots, &c->waiter);
     call_release(c);
 }
@@ -152,6 +184,7 @@ static void call_cancel(struct chat_call *cc, struct chat_usage *out)
     }
     struct chat_usage used = {0};
     chat_cancel(c->inner, &used);
+    health_nothing(&c->entry->breaker);
     count_usage(c->entry, &used);
     if (out)
         *out = used;
@@ -194,8 +227,8 @@ static struct route_call *call_new(struct route *r)
     return c;
 }
 
-/* How long the call may wait: the time that its model's calls have, but not beyond the caller's deadline.
- * 0: without end. */
+/* How long the call may wait: the time that its model's calls have, but not beyond the caller's
+ * deadline. 0: without end. */
 static int64_t patience_us(const struct route_call *c)
 {
     int64_t total = c->source->upstream.model->timeouts.total_us;
@@ -223,15 +256,68 @@ static bool enqueue(struct route_call *c, struct err *e)
             return true;
         leave_queue(c);
         return err_set(e, ERR_NOMEM, "out of memory");
-    case SLOTS_FULL: break;
+    case SLOTS_FULL:
+        break;
     }
     metric_add(en->refused, 1);
+    health_nothing(&en->breaker);
     call_release(c);
     struct span key = span_of(en->key);
-    (void)err_set(e, ERR_BUSY, "the queue for %.*s is full; try again in a second",
-                  SPAN_ARG(key));
+    (void)err_set(e, ERR_BUSY, "the queue for %.*s is full; try again in a second", SPAN_ARG(key));
     e->retry_after_ms = 1000;
     return err_with_code(e, "queue_full");
+}
+
+static bool resting(const struct route_entry *en, int64_t wait_us, struct err *e)
+{
+    struct span key = span_of(en->key), provider = span_upto(key, span_find(key, "/"));
+    int64_t s = (wait_us + 999999) / 1000000;
+    (void)err_set(
+        e, ERR_BUSY,
+        "%.*s is over its rate limit and has asked to be left alone for %lld more second%s",
+        SPAN_ARG(provider), (long long)s, s == 1 ? "" : "s");
+    if (e)
+        e->retry_after_ms = (wait_us + 999) / 1000;
+    return err_with_code(e, "rate_limit_exceeded");
+}
+
+/* False: it is not to be asked now. */
+static bool check_health(const struct route_source *rs, const struct chat_start_opts *o,
+                         struct err *e)
+{
+    struct route_entry *en = rs->entry;
+    int64_t wait_us = 0;
+    switch (health_ask(&en->breaker, en->credential, loop_now_us(rs->route->env.loop), &wait_us)) {
+    case HEALTH_UP:
+    case HEALTH_PROBE:
+        return true;
+    case HEALTH_DOWN:
+        if (!o->spare)
+            return true; /* the last one is always tried */
+        (void)err_set(e, ERR_UNAVAILABLE, "%s has failed several times just now", en->key);
+        return err_with_code(e, "upstream_down");
+    case HEALTH_REST:
+        return resting(en, wait_us, e);
+    }
+    return true;
+}
+
+bool route_check_region(const struct config_model *m, const struct chat_rule *rules, struct err *e)
+{
+    const struct chat_rule *rule = chat_rule_against(rules, m->region);
+    if (!rule)
+        return true;
+    if (m->region.n > 0)
+        (void)err_set(e, ERR_FORBIDDEN,
+                      "%.*s is in the region %.*s, which the policy %.*s does not allow",
+                      SPAN_ARG(m->name), SPAN_ARG(m->region), SPAN_ARG(rule->name));
+    else
+        (void)err_set(
+            e, ERR_FORBIDDEN,
+            "nobody has said in which region %.*s is, and the policy %.*s asks for one: set "
+            "'region' at its provider",
+            SPAN_ARG(m->name), SPAN_ARG(rule->name));
+    return err_with_code(e, "region_not_allowed");
 }
 
 static struct chat_call *route_start(struct chat_source *s, const struct chat_request *r,
@@ -239,9 +325,14 @@ static struct chat_call *route_start(struct chat_source *s, const struct chat_re
                                      struct err *e)
 {
     struct route_source *rs = CONTAINER_OF(s, struct route_source, source);
+    /* Here, where every call passes, whatever it is for: members, judges, fallbacks. */
+    if (!route_check_region(rs->upstream.model, o->rules, e) || !check_health(rs, o, e))
+        return NULL;
     struct route_call *c = call_new(rs->route);
-    if (!c)
+    if (!c) {
+        health_nothing(&rs->entry->breaker);
         return err_set(e, ERR_NOMEM, "out of memory"), NULL;
+    }
     c->state = CALL_QUEUED;
     c->source = rs;
     c->entry = rs->entry;
@@ -251,6 +342,7 @@ static struct chat_call *route_start(struct chat_source *s, const struct chat_re
     c->inner = NULL;
     c->paused = false;
     c->used = (struct chat_usage){0};
+    c->first_us = 0;
     c->waiter.loop = rs->route->env.loop;
     c->waiter.on_slot = on_slot;
     return enqueue(c, e) ? &c->call : NULL;
@@ -290,8 +382,8 @@ static bool not_found(struct route *r, struct span name, struct err *e)
     char list[256] = "";
     for (size_t i = 0; i < n; i++) {
         size_t at = strlen(list);
-        (void)snprintf(list + at, sizeof list - at, "%s%.*s", i ? ", " : " Did you mean: ",
-                       SPAN_ARG(near[i]));
+        (void)snprintf(list + at, sizeof list - at, "%s%.*s",
+                       i ? ", " : " Did you mean: ", SPAN_ARG(near[i]));
     }
     struct span shown = span_upto(name, 120);
     (void)err_set(e, ERR_NOT_FOUND, "the model \"%.*s\" does not exist.%s%s", SPAN_ARG(shown), list,
@@ -301,8 +393,8 @@ static bool not_found(struct route *r, struct span name, struct err *e)
     return err_with_code(e, "model_not_found");
 }
 
-/* Listed models are remembered per worker; implied ones ("provider/id") are asked of the pool, which
- * bounds how many a client can make up. */
+/* Listed models are remembered per worker; implied ones ("provider/id") are asked of the pool,
+ * which bounds how many a client can make up. */
 static struct route_entry *entry_of(struct route *r, const struct config_model *m)
 {
     if (m->implied)
@@ -319,6 +411,11 @@ static struct route_entry *entry_of(struct route *r, const struct config_model *
 bool route_resolve(struct route *r, struct arena *a, struct span name, struct route_target *out,
                    struct err *e)
 {
+    const struct config_alias *alias = config_alias_find(r->env.config, name);
+    if (alias) {
+        *out = (struct route_target){.alias = alias};
+        return true;
+    }
     const struct recipe *recipe = config_recipe_find(r->env.config, name);
     if (recipe) {
         *out = (struct route_target){.recipe = recipe};
@@ -338,6 +435,26 @@ bool route_resolve(struct route *r, struct arena *a, struct span name, struct ro
     rs->route = r;
     rs->entry = en;
     upstream_source_init(&rs->upstream, r->env.upstream, m);
-    *out = (struct route_target){.model = m, .source = &rs->source, .latency = en->latency};
+    enum health_word word = health_look(&en->breaker, en->credential, loop_now_us(r->env.loop));
+    *out = (struct route_target){.model = m,
+                                 .source = &rs->source,
+                                 .latency = en->latency,
+                                 .pace = en->pace,
+                                 .down = word == HEALTH_DOWN || word == HEALTH_REST};
     return true;
+}
+
+struct route_pool *route_pool_of(const struct route *r)
+{
+    return r->env.pool;
+}
+
+struct loop *route_loop(const struct route *r)
+{
+    return r->env.loop;
+}
+
+bool route_retries_ambiguous(const struct route *r)
+{
+    return r->env.config->retry_ambiguous;
 }

@@ -1,8 +1,8 @@
 /* route/route.h - between a name and a source: model names, queues, health.
  *
- * Lives here: what a client's model name means, the FIFO queue per provider and model, latency sketches
- * and outcome counters, which all workers share. Not here: fusions (fusion/), wire formats, policies of
- * keys (ledger/). */
+ * Lives here: what a client's model name means, the FIFO queue per provider and model, latency
+ * sketches and outcome counters, which all workers share. Not here: fusions (fusion/), wire
+ * formats, policies of keys (ledger/). */
 #ifndef FUSOR_ROUTE_ROUTE_H
 #define FUSOR_ROUTE_ROUTE_H
 
@@ -34,15 +34,22 @@ MUST_USE struct route *route_new(const struct route_env *env);
 void route_free(struct route *r);
 AUTO_DEFINE(route)
 
-/* What a name stands for: exactly one of recipe and model is set. */
+/* What a name stands for: exactly one of recipe, model and alias is set. */
 struct route_target {
     const struct recipe *recipe;
     const struct config_model *model;
-    struct chat_source *source;      /* of the model; NULL for a recipe */
-    struct latency *latency;         /* of the model */
+    const struct config_alias *alias;
+    struct chat_source *source; /* of the model; else NULL */
+    struct latency *latency;    /* of the model */
+    struct latency *pace;       /* of the model: microseconds for a thousand tokens */
+    bool down;                  /* the model: others first */
 };
 /* Source and implied model live in `a`. ERR_NOT_FOUND "model_not_found" with the nearest names. */
 MUST_USE bool route_resolve(struct route *r, struct arena *a, struct span name,
                             struct route_target *out, struct err *e);
+
+/* ERR_FORBIDDEN "region_not_allowed" when a rule forbids the model's region. */
+MUST_USE bool route_check_region(const struct config_model *m, const struct chat_rule *rules,
+                                 struct err *e);
 
 #endif

@@ -190,20 +190,22 @@ static int64_t total_left_us(const struct attempt *a)
     return total > 0 && total < left ? total : left;
 }
 
-static size_t headers_of(const struct attempt *a, struct http_header out[static 5])
+#define MAX_HEADERS (5 + COUNT_OF(((struct dialect *)0)->headers))
+
+static size_t headers_of(const struct attempt *a, struct http_header out[static MAX_HEADERS])
 {
+    const struct dialect *d = a->dialect;
     size_t n = 0;
     out[n++] = (struct http_header){SPAN("content-type"), SPAN("application/json")};
     out[n++] = (struct http_header){SPAN("accept"), SPAN("text/event-stream")};
     out[n++] = (struct http_header){SPAN("accept-encoding"), SPAN("identity")};
     out[n++] = (struct http_header){SPAN("user-agent"), SPAN("fusor/" FUSOR_VERSION)};
-    struct span bearer = {NULL, 0};
-    if (a->local != NULL)
-        bearer = span_of(a->local->bearer);
-    else if (a->provider->bearer != NULL)
-        bearer = secret_reveal(a->provider->bearer);
-    if (bearer.n > 0)
-        out[n++] = (struct http_header){SPAN("authorization"), bearer};
+    for (size_t i = 0; i < COUNT_OF(d->headers) && d->headers[i].name; i++)
+        out[n++] =
+            (struct http_header){span_of(d->headers[i].name), span_of(d->headers[i].value)};
+    struct span key = a->local ? span_of(a->local->bearer) : secret_reveal(a->provider->key);
+    if (key.n > 0)
+        out[n++] = (struct http_header){span_of(d->key_header), key};
     return n;
 }
 
@@ -212,12 +214,12 @@ static bool start_http(struct attempt *a, struct err *e)
     if (a->upstream->env.http == NULL)
         return err_set(e, ERR_STATE, "no HTTP client on this loop");
     const struct timeouts *t = &a->model->timeouts;
-    struct http_header headers[5];
+    struct http_header headers[MAX_HEADERS];
     struct http_call_spec spec = {
         .origin = a->local != NULL ? &a->local->origin : &a->provider->origin,
         .tls = a->provider->tls,
         .method = "POST",
-        .target = span_of(a->dialect->path),
+        .target = buf_span(&a->path),
         .headers = headers,
         .n_headers = headers_of(a, headers),
         .body = buf_span(&a->body),
@@ -344,6 +346,7 @@ static void attempt_free(struct attempt *a)
     if (a->reader != NULL)
         a->dialect->reader_free(a->reader);
     buf_done(&a->body);
+    buf_done(&a->path);
     buf_done(&a->reply);
     if (a->local != NULL)
         explicit_bzero(a->local->bearer, sizeof a->local->bearer);
@@ -375,6 +378,7 @@ static void on_recycle(struct loop_task *t)
     if (a->reader != NULL)
         a->dialect->reader_free(TAKE(a->reader));
     reuse_buf(&a->body);
+    buf_clear(&a->path);
     reuse_buf(&a->reply);
     attempt_to(a, ATTEMPT_IDLE);
     list_push(&u->idle, &a->node.node);
@@ -421,6 +425,7 @@ static struct attempt *attempt_new(struct upstream *u)
     if (a == NULL)
         return NULL;
     buf_init(&a->body, LIMIT_ANSWER_BYTES * 2);
+    buf_init(&a->path, KIB(4));
     buf_init(&a->reply, LIMIT_EVENT_BYTES);
     list_init(&a->node.node);
     return a;
@@ -439,7 +444,6 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
         .upstream = s->upstream,
         .provider = upstream_provider_of(s->upstream, s->model),
         .model = s->model,
-        .dialect = &dialect_openai_chat,
         .sink = sink,
         .retry_ms = -1,
         .deadline_us = o->deadline_us,
@@ -449,6 +453,7 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
                    .model = s->model},
         .ticket.on_answer = on_answer,
         .body = a->body,
+        .path = a->path,
         .reply = a->reply,
         .local = a->local,
         .in_bytes = chat_input_bytes(r),
@@ -459,14 +464,38 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
     loop_task_init(&a->recycle, on_recycle);
 }
 
-static bool write_body(struct attempt *a, const struct chat_request *r, struct err *e)
+/* What an engine in our network would have to fetch for the client from there. */
+static bool check_urls(const struct attempt *a, const struct chat_request *r, struct err *e)
+{
+    char param[96];
+    if (!a->provider->config->refuse_image_urls)
+        return true;
+    for (size_t i = 0; i < r->n_messages; i++)
+        for (size_t k = 0; k < r->messages[i].n_parts; k++) {
+            const struct chat_part *p = &r->messages[i].parts[k];
+            bool fetched = p->kind == CHAT_PART_IMAGE || p->kind == CHAT_PART_DOCUMENT;
+            if (!fetched || p->url.n == 0 || span_starts(p->url, SPAN("data:")))
+                continue;
+            (void)snprintf(param, sizeof param, "messages[%zu].content[%zu]", i, k);
+            return err_field(e, param,
+                             "%s names a URL, which %.*s would fetch from inside its network: send "
+                             "the data itself, or set 'image_urls: pass' for that provider",
+                             param, SPAN_ARG(a->provider->config->name));
+        }
+    return true;
+}
+
+static bool write_call(struct attempt *a, const struct chat_request *r, struct err *e)
 {
     const struct config_provider *p = a->provider->config;
     struct dialect_target target = {.model = a->model->id,
                                     .dialect = span_of(a->dialect->name),
                                     .omit_stream_options = p->omit_stream_options,
-                                    .max_completion_tokens = p->max_completion_tokens};
-    return a->dialect->write_request(r, &target, &a->body, &a->notes, e);
+                                    .max_completion_tokens = p->max_completion_tokens,
+                                    .default_max_tokens = a->model->default_max_tokens};
+    bool ok = a->dialect->path ? buf_add(&a->path, span_of(a->dialect->path), e)
+                               : a->dialect->write_path(&target, &a->path, e);
+    return ok && a->dialect->write_request(r, &target, &a->body, &a->notes, e);
 }
 
 /* A local model's attempt brings its lease; others drop one left from an earlier call. */
@@ -486,7 +515,8 @@ static bool prepare(struct attempt *a, const struct chat_request *r, struct err 
                        SPAN_ARG(a->model->name));
     if (a->deadline_us > 0 && a->deadline_us <= loop_now_us(loop_of(a)))
         return time_is_up(a, e);
-    if (!set_local(a, e) || !write_body(a, r, e))
+    a->dialect = a->provider->dialect;
+    if (!set_local(a, e) || !check_urls(a, r, e) || !write_call(a, r, e))
         return false;
     int64_t out_tokens = r->max_tokens >= 0 ? r->max_tokens : a->model->default_max_tokens;
     a->intent.host = a->local != NULL ? SPAN("127.0.0.1") : span_of(a->provider->origin.host);

@@ -58,11 +58,11 @@ struct attempt {
     struct loop_timer timer; /* LEASING, BOOKING: deadline; error's body and DRAINING: patience */
     struct loop_task recycle;
     struct http_call *http;
-    struct buf body, reply;
+    struct buf body, path, reply;
     struct sse *sse;
     struct dialect_reader *reader;
     struct dialect_notes notes; /* of the body */
-    struct attempt_local *local; /* NULL for kind openai */
+    struct attempt_local *local; /* NULL for hosted ones */
     struct chat_usage usage;
     size_t drained_bytes;
     int64_t in_bytes, out_bytes; /* of the request's text; of the answer's so far */

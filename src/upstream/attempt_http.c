@@ -273,7 +273,8 @@ static void fail_refused(struct attempt *a)
     struct err e = {0};
     a->dialect->read_error(a->status, body, a->retry_ms, &e);
     e.upstream_status = a->status;
-    e.retry_after_ms = a->retry_ms;
+    if (a->retry_ms >= 0) /* else what the body says (Gemini), if anything */
+        e.retry_after_ms = a->retry_ms;
     e.sent = sent_of(a->status, body.n > 0);
     fail_named(a, &e);
 }

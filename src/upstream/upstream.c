@@ -29,15 +29,17 @@ static bool load_tls(struct upstream_shared *s, struct up_provider *p, struct er
     return p->tls != NULL;
 }
 
-static bool load_bearer(struct up_provider *p, struct err *e)
+/* The value of the header that carries the key. */
+static bool load_key(struct up_provider *p, struct err *e)
 {
     if (p->config->key == NULL)
         return true;
     struct span key = secret_reveal(p->config->key);
+    bool bearer = strcmp(p->dialect->key_header, "authorization") == 0;
     struct buf b;
     buf_init(&b, key.n + 16);
-    bool ok = buf_add(&b, SPAN("Bearer "), e) && buf_add(&b, key, e);
-    if (ok && (p->bearer = secret_new(buf_span(&b))) == NULL)
+    bool ok = buf_add(&b, bearer ? SPAN("Bearer ") : SPAN(""), e) && buf_add(&b, key, e);
+    if (ok && (p->key = secret_new(buf_span(&b))) == NULL)
         ok = no_memory(e);
     if (b.mem != NULL)
         explicit_bzero(b.mem, b.cap);
@@ -48,17 +50,15 @@ static bool load_bearer(struct up_provider *p, struct err *e)
 static bool load_provider(struct upstream_shared *s, struct up_provider *p, struct err *e)
 {
     const struct config_provider *c = p->config;
-    switch (c->kind) {
-    case PROVIDER_OPENAI:
-        return http_origin_parse(c->base_url, &p->origin, e) && load_bearer(p, e) &&
-               (!p->origin.tls || load_tls(s, p, e));
-    case PROVIDER_LOCAL:
-        return true;
-    case PROVIDER_RECORDED:
+    if (c->kind == PROVIDER_RECORDED) {
         p->recording = recording_load(c->file, e);
         return p->recording != NULL;
     }
-    return err_set(e, ERR_STATE, "unknown kind of provider");
+    p->dialect = dialect_find(span_of(c->dialect));
+    if (p->dialect == NULL)
+        return err_set(e, ERR_STATE, "the dialect %s is not built in", c->dialect);
+    return !config_is_hosted(c) || (http_origin_parse(c->base_url, &p->origin, e) &&
+                                    load_key(p, e) && (!p->origin.tls || load_tls(s, p, e)));
 }
 
 struct upstream_shared *upstream_shared_new(const struct config *c, struct err *e)
@@ -88,7 +88,7 @@ void upstream_shared_free(struct upstream_shared *s)
         return;
     for (size_t i = 0; i < s->n_providers; i++) {
         tls_free(s->providers[i].tls);
-        secret_free(s->providers[i].bearer);
+        secret_free(s->providers[i].key);
         recording_free(s->providers[i].recording);
     }
     mem_free(s->providers);
@@ -137,16 +137,11 @@ const struct up_provider *upstream_provider_of(const struct upstream *u,
 
 /* --- sources -------------------------------------------------------------------------------------- */
 
-static const struct chat_source_ops *const ops_of_kind[] = {
-    [PROVIDER_OPENAI] = &upstream_http_ops,
-    [PROVIDER_LOCAL] = &upstream_http_ops,
-    [PROVIDER_RECORDED] = &upstream_recorded_ops,
-};
-
 void upstream_source_init(struct upstream_source *s, struct upstream *u,
                           const struct config_model *m)
 {
-    s->source.ops = ops_of_kind[m->provider->kind];
+    bool recorded = m->provider->kind == PROVIDER_RECORDED;
+    s->source.ops = recorded ? &upstream_recorded_ops : &upstream_http_ops;
     s->upstream = u;
     s->model = m;
 }

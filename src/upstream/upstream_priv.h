@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "base/secret.h"
+#include "dialect/dialect.h"
 #include "http/tls.h"
 #include "upstream/recording.h"
 #include "upstream/upstream.h"
@@ -12,9 +13,10 @@
 /* What a provider of the snapshot needs to be called; read only after upstream_shared_new(). */
 struct up_provider {
     const struct config_provider *config;
-    struct http_origin origin;   /* openai */
-    struct tls *tls;             /* openai with https, else NULL */
-    struct secret *bearer;       /* "Bearer KEY", or NULL */
+    const struct dialect *dialect; /* NULL: recorded */
+    struct http_origin origin;     /* hosted */
+    struct tls *tls;               /* hosted with https, else NULL */
+    struct secret *key;            /* value of the dialect's key header ("Bearer KEY"), or NULL */
     struct recording *recording; /* recorded */
 };
 
@@ -42,7 +44,7 @@ struct upstream_node {
 const struct up_provider *upstream_provider_of(const struct upstream *u,
                                                const struct config_model *m);
 
-extern const struct chat_source_ops upstream_http_ops;     /* attempt.c: openai and local */
+extern const struct chat_source_ops upstream_http_ops;     /* attempt.c: hosted and local */
 extern const struct chat_source_ops upstream_recorded_ops; /* recorded.c */
 
 /* Attempts kept for reuse (attempt.c). */

@@ -4,10 +4,12 @@ import asyncio
 import json
 import time
 
+import jsonschema
 import openai
 import pytest
 
 from money import nusd, price_of
+from strict import SPEC
 
 HI = [{"role": "user", "content": "Hi"}]
 TOOLS = [
@@ -35,6 +37,51 @@ def test_models(client):
     assert client.models.retrieve("mock/say:text=x").id == "mock/say:text=x"
     with pytest.raises(openai.NotFoundError, match="alpha"):
         client.models.retrieve("alhpa")
+
+
+def schema_of(api: str, name: str):
+    """A component of a provider's own OpenAPI description, where ../shared holds it."""
+    path = SPEC.with_name(f"{api}.json")
+    if not path.exists():
+        pytest.skip(f"no {path.name}")
+    whole = {"$ref": f"#/components/schemas/{name}", **json.loads(path.read_text())}
+    return jsonschema.Draft202012Validator(whole)
+
+
+@pytest.mark.parametrize("api, name", [("openai", "Model"), ("mistral", "BaseModelCard")])
+def test_models_are_what_each_client_reads(server, api, name):
+    valid = schema_of(api, name)
+    listed = json.loads(server.ask("GET", "/v1/models").body)
+    assert listed["object"] == "list"
+    for entry in listed["data"]:
+        assert [e.message for e in valid.iter_errors(entry)] == []
+        assert json.loads(server.ask("GET", f"/v1/models/{entry['id']}").body) == entry
+
+
+def test_models_say_what_is_known(start):
+    g = start(
+        providers={
+            "lab": {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"},
+            "paris": {"kind": "openai", "base_url": "https://api.eu.mistral.ai/v1"},
+        },
+        models={
+            "alpha": {"provider": "lab", "context": 1000, "capabilities": {"tools": True}},
+            "medium": {"provider": "paris", "id": "mistral-medium-latest"},
+        },
+        fusions={"duo": {"panel": ["alpha", "medium"]}},
+    )
+    by_id = {m["id"]: m for m in json.loads(g.ask("GET", "/v1/models").body)["data"]}
+    medium, duo = by_id["medium"], by_id["duo"]
+    assert (medium["context_length"], medium["max_context_length"]) == (262144, 262144)
+    assert medium["pricing"]["prompt"] == "0.00000165"
+    assert medium["capabilities"]["vision"] and medium["aliases"][0] == "paris/medium"
+    assert (duo["context_length"], duo["pricing"]) == (1000, None)
+    assert "tools" in duo["supported_parameters"]
+    assert "reasoning" not in duo["supported_parameters"]
+    # a model that nobody listed is known all the same, with its slashes escaped or not
+    for path in ("paris/mistral-medium-3", "paris%2Fmistral-medium-3"):
+        entry = json.loads(g.ask("GET", f"/v1/models/{path}").body)
+        assert entry["pricing"] == medium["pricing"] and entry["aliases"] == []
 
 
 def test_unary(client, mock):

@@ -178,6 +178,7 @@ static struct chat_call *start(struct chat_source *s, const struct chat_request 
     size_t n = m->starts++;
     struct script script = m->scripts[n < m->n_scripts ? n : m->n_scripts - 1];
     assert_true(o->depth > 0);
+    m->deadline_us = o->deadline_us;
     note_request(m, r);
     if (m->answer)
         m->answer(m, r, &script);
@@ -205,8 +206,8 @@ static const struct chat_source_ops source_ops = {start};
 /* --- the environment -----------------------------------------------------------------------------
  */
 
-static bool resolve(void *ctx, struct arena *a, struct span name, struct fusion_model *out,
-                    struct err *e)
+static bool resolve(void *ctx, struct arena *a, struct span name, const struct chat_rule *rules,
+                    struct fusion_model *out, struct err *e)
 {
     struct lab *l = ctx;
     for (size_t i = 0; i < l->n; i++) {
@@ -217,6 +218,7 @@ static bool resolve(void *ctx, struct arena *a, struct span name, struct fusion_
                                      .source = m->other ? m->other : &m->source,
                                      .price = m->price,
                                      .context = m->context,
+                                     .max_output = m->max_output,
                                      .default_max_tokens = 8192,
                                      .json_schema = m->json_schema,
                                      .bills_on = m->bills_on,

@@ -32,7 +32,7 @@ struct scripted {
     struct loop *loop;
     struct span name;
     struct price price;
-    int64_t context;
+    int64_t context, max_output;
     bool json_schema, bills_on;
     unsigned leaf_calls;
     struct latency *latency;
@@ -45,6 +45,7 @@ struct scripted {
     void *ctx;
     /* what happened */
     size_t starts, ended, cancelled, pauses, resumes;
+    int64_t deadline_us;      /* of the last call */
     int64_t billed_nusd;      /* of all calls that ended or were cancelled; -1: one was unknown */
     struct buf asked;         /* the last request: "[role] text\n" per message */
     struct chat_request last; /* borrowed from the fusion: for numbers only after its end */

@@ -89,7 +89,8 @@ static void takes_keyed_providers(void **state)
         assert_int_equal(m->context, 262144);
         assert_true(m->provider->omit_stream_options);
         m = config_model_find(c, SPAN("gpt-5.5"), NULL);
-        assert_false(m->price.known);
+        assert_int_equal(m->price.output, 30000000000);
+        assert_int_equal(m->price.tiers[0].above_tok, 272000);
         assert_true(m->provider->max_completion_tokens);
         const struct recipe *r = config_recipe_find(c, SPAN("fusion"));
         assert_int_equal(recipe_members(r), 2);
@@ -195,6 +196,28 @@ static void reads_providers_and_models(void **state)
     assert_int_equal(m->context, 2000);
 }
 
+static void reads_tiers_and_capabilities(void **state)
+{
+    AUTO(config)
+    c = parse("providers:\n  l: {kind: openai, base_url: 'http://h/v1',\n"
+              "    price: {input: 1, output: 2, tiers: [{above: 100, input: 3, output: 4,\n"
+              "      cached_input: 0.5}, {above: 200, input: 5, output: 6}]}}\n"
+              "models:\n  m: {provider: l, capabilities: {tools: true, audio: false,\n"
+              "    efforts: [low, high]}}\n");
+    const struct config_model *m = &c->models[0];
+    assert_int_equal(m->price.n_tiers, 2);
+    assert_int_equal(m->price.tiers[0].above_tok, 100);
+    assert_int_equal(m->price.tiers[0].cached, 500000000);
+    assert_int_equal(m->price.tiers[1].cached, -1);
+    assert_int_equal(m->price.tiers[1].output, 6000000000);
+    assert_int_equal(m->caps.can[CAP_TOOLS], CAN_YES);
+    assert_int_equal(m->caps.can[CAP_AUDIO], CAN_NO);
+    assert_int_equal(m->caps.can[CAP_IMAGES], CAN_UNKNOWN);
+    assert_string_equal(config_effort_name(2), "low");
+    assert_null(config_effort_name(7));
+    assert_int_equal(m->caps.efforts, 1U << 2 | 1U << 4);
+}
+
 static void finds_names(void **state)
 {
     AUTO(config) c = parse(MODELS);
@@ -258,7 +281,6 @@ static const struct {
 } bad[] = {
     {"lisen: x\n", "f.yaml:1:1: unknown field 'lisen'; did you mean 'listen'?"},
     {"- a\n", "f.yaml:1:1: must be a map of fields, not a list"},
-    {"aliases: {a: b}\n", "f.yaml:1:1: aliases: this field comes with a later version"},
     {"retain: 7d\n", "f.yaml:1:9: retain: this field comes with a later version"},
     {"store: postgresql://x\n",
      "f.yaml:1:8: store: 'sqlite' is the only value so far; others come with a later version"},
@@ -301,18 +323,35 @@ static const struct {
      "f.yaml:2:3: is no usable name: use 1 to 64 of A-Z a-z 0-9 . _ : -"},
     {"providers:\n  a: local\n", "f.yaml:2:6: a: must be a map of fields, not 'local'"},
     {"providers:\n  a: {base_url: http://x}\n",
-     "f.yaml:2:3: a: needs 'kind': openai, local or recorded"},
+     "f.yaml:2:3: a: needs 'kind': openai, anthropic, gemini, mistral, local or recorded"},
     {"providers:\n  a: {kind: opeani}\n",
-     "f.yaml:2:13: kind: must be openai, local or recorded, not 'opeani'"},
-    {"providers:\n  a: {kind: anthropic}\n", "f.yaml:2:13: kind: 'anthropic' comes with a later "
-                                             "version; until then write kind: openai with "
-                                             "base_url: https://api.anthropic.com/v1"},
-    {"providers:\n  a: {kind: gemini}\n",
-     "f.yaml:2:13: kind: 'gemini' comes with a later version; until then write kind: openai with "
-     "base_url: https://generativelanguage.googleapis.com/v1beta/openai"},
-    {"providers:\n  a: {kind: mistral}\n",
-     "f.yaml:2:13: kind: 'mistral' comes with a later version; until then write kind: openai with "
-     "base_url: https://api.mistral.ai/v1 and stream_options: omit"},
+     "f.yaml:2:13: kind: must be openai, anthropic, gemini, mistral, local or recorded, not "
+     "'opeani'"},
+    {"providers:\n  a: {kind: anthropic, stream_options: omit}\n",
+     "f.yaml:2:40: stream_options: belongs to 'kind: openai', this one is 'kind: anthropic'"},
+    {"providers:\n  a: {kind: gemini, proxy: 'socks://x'}\n",
+     "f.yaml:2:28: proxy: must be none, or a proxy such as http://proxy.example.com:3128"},
+    {"policies:\n  p: {}\n",
+     "f.yaml:2:3: p: needs 'regions', a list such as [eu, on-prem, local]"},
+    {"policies:\n  p: {regions: [eu]}\nmodels:\n  m: {provider: local, policy: p}\n",
+     "f.yaml:4:32: policy: 'p' does not allow the region '' of this model"},
+    {"models:\n  m: {provider: local, policy: p}\n",
+     "f.yaml:2:32: policy: no policy is named 'p'"},
+    {"fusions:\n  f: {panel: [smollm2], policy: p}\n",
+     "f.yaml:2:33: policy: no policy is named 'p'"},
+    {"aliases:\n  a: smolm2\n",
+     "f.yaml:2:6: a: no model or recipe is named 'smolm2'; did you mean 'smollm2'?"},
+    {"aliases:\n  a: {}\n",
+     "f.yaml:2:3: a: needs 'to', a model or recipe, or a list of them"},
+    {"aliases:\n  a: {to: [{model: smollm2, weight: 0}]}\n",
+     "f.yaml:2:7: to: needs a target with a weight above 0"},
+    {"aliases:\n  smollm2: fusion\n",
+     "f.yaml:2:12: smollm2: is also the name of a model or recipe; choose another"},
+    {"aliases:\n  a: smollm2\n  b: a\n",
+     "f.yaml:3:6: b: 'a' is an alias; an alias names models and recipes"},
+    {"fusions:\n  f: {panel: [a]}\naliases:\n  a: f\n",
+     "f.yaml:2:15: the recipe 'f' names itself"},
+    {"breaker: {open: 0}\n", "f.yaml:1:17: open: must be longer than 0"},
     {"providers:\n  a: {kind: openai}\n",
      "f.yaml:2:3: a: needs 'base_url', such as https://api.example.com/v1"},
     {"providers:\n  a: {kind: openai, base_url: 'ftp://x'}\n",
@@ -330,8 +369,8 @@ static const struct {
      "f.yaml:2:31: base_url: must be plain ASCII without spaces"},
     {"providers:\n  a: {kind: openai, base_url: 'http://h', command: [x]}\n",
      "f.yaml:2:43: command: belongs to 'kind: local', this one is 'kind: openai'"},
-    {"providers:\n  a: {kind: openai, base_url: 'http://h', api: responses}\n",
-     "f.yaml:2:48: api: 'chat' is the only value so far; others come with a later version"},
+    {"providers:\n  a: {kind: openai, base_url: 'http://h', api: completions}\n",
+     "f.yaml:2:48: api: must be chat or responses, not 'completions'"},
     {"providers:\n  a: {kind: local, command: [x, y]}\n",
      "f.yaml:2:20: command: needs {port} in an argument, so that fusor knows where it listens"},
     {"providers:\n  a: {kind: local, command: x}\n",
@@ -343,6 +382,24 @@ static const struct {
      "not 'cheap'"},
     {"providers:\n  a: {kind: local, price: {input: 1}}\n",
      "f.yaml:2:20: price: needs both 'input' and 'output', in USD per million tokens"},
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: 3}}\n",
+     "f.yaml:2:56: tiers: must be a list of at most 3 prices: [{above: 200000, ...}]"},
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: "
+     "1}]}}\n",
+     "f.yaml:2:57: needs both 'input' and 'output', in USD per million tokens"},
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: 1,\n"
+     "    output: 2}, {above: 9, input: 1, output: 2}]}}\n",
+     "f.yaml:3:17: needs 'above', a number of tokens larger than the one before"},
+    {"models:\n  a: {provider: local, capabilities: {tool: true}}\n",
+     "f.yaml:2:39: unknown field 'tool'; did you mean 'tools'?"},
+    {"models:\n  a: {provider: local, capabilities: {tools: maybe}}\n",
+     "f.yaml:2:46: tools: must be true or false, not 'maybe'"},
+    {"models:\n  a: {provider: local, capabilities: {efforts: [low, hihg]}}\n",
+     "f.yaml:2:54: must be none, minimal, low, medium, high, xhigh or max, not 'hihg'"},
+    {"models:\n  a: {provider: local, capabilities: {efforts: low}}\n",
+     "f.yaml:2:48: efforts: must be a list such as [low, medium, high]"},
+    {"models:\n  a: {provider: local, max_output: 0}\n",
+     "f.yaml:2:36: max_output: must be a whole number from 1 to 2147483648, not '0'"},
     {"providers:\n  a: {kind: local, timeouts: {idle: 0}}\n",
      "f.yaml:2:37: idle: must be longer than 0"},
     {"providers:\n  a: {kind: local, region: 'e u'}\n",
@@ -399,7 +456,13 @@ static const char *const shown[] = {
     "providers: {}\n",
     "listen: '[::1]:1'\ntls: {cert: 'c \"1\".pem', key: k.pem}\nhosts: [a, b]\nkey: env:T_KEY\n"
     "drain: 1500ms\nkeepalive_after: 0.0005s\nlog: /l\n"
+    "policies: {eu-only: {regions: [eu, local]}}\n"
+    "aliases: {prod: {to: [{model: m, weight: 0.25}, c], fallback: h/x, sort: price, policy: "
+    "eu-only}}\n"
+    "retries: {ambiguous: true, budget_percent: 5}\nbreaker: {failures: 2, open: 500ms}\n"
     "providers:\n"
+    "  an: {kind: anthropic, proxy: 'http://p:3128', image_urls: refuse}\n"
+    "  re: {kind: openai, base_url: 'https://h/v1', api: responses}\n"
     "  h: {kind: openai, base_url: 'https://h/v1', key: env:T_KEY, region: eu, price: {input: "
     "0.000000001, output: 12.5, cache_write: 3}, cancel: bills_on}\n"
     "  l: {kind: local, command: ['./x y', '{port}', \"t\\u0085\\u2028\\ufeff\\x7f\\n\\\"\\\\\"]}\n"
@@ -408,8 +471,15 @@ static const char *const shown[] = {
     "fusions:\n"
     "  c: {mode: vote, panel: [{model: m, samples: 2, temperature: 1e0, weight: 0.1, system: "
     "\"a: b\\n# c\", aspect: '- x', max_tokens: 5, seed: 0}, h/any], judge: [m, 'true'], quorum: "
-    "2, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: {regex: "
+    "2, policy: eu-only, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: {regex: "
     "'\\d+|(\"x\")'}, criteria: \"  two\\nlines \", stream_members: true}\n",
+    "providers:\n  m: {kind: openai, base_url: 'https://api.eu.mistral.ai/v1'}\n"
+    "  or: {kind: openai, base_url: 'https://openrouter.ai/api/v1'}\n"
+    "models:\n  a: {provider: m, id: mistral-medium-3}\n"
+    "  b: {provider: or, id: x, max_output: 5, capabilities: {efforts: [none, max]},\n"
+    "    price: {input: 1, output: 2, cache_write: 3, tiers: [{above: 10, input: 4,\n"
+    "      cached_input: 0.000000001, output: 5}, {above: 11, input: 6, output: 7}]}}\n"
+    "  c: {provider: or, id: y, capabilities: {tools: false}}\n",
 };
 
 static void shows_what_reads_back(void **state)
@@ -501,6 +571,7 @@ int main(void)
         cmocka_unit_test_setup(makes_a_recipe_for_the_file, set_up),
         cmocka_unit_test_setup(reads_the_edge, set_up),
         cmocka_unit_test_setup(reads_providers_and_models, set_up),
+        cmocka_unit_test_setup(reads_tiers_and_capabilities, set_up),
         cmocka_unit_test_setup(finds_names, set_up),
         cmocka_unit_test_setup(checks_recipes_of_requests, set_up),
         cmocka_unit_test_setup(refuses_with_the_place, set_up),

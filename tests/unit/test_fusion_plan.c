@@ -13,7 +13,7 @@
 
 static bool plan(struct rig *g, struct arena *a, struct fusion_plan *p, struct err *e)
 {
-    return fusion_plan_make(a, &g->lab.env, &g->lab.recipe, &g->req, p, e);
+    return fusion_plan_make(a, &g->lab.env, &g->lab.recipe, &g->req, NULL, p, e);
 }
 
 /* --- what a recipe cannot take -------------------------------------------------------------------
@@ -148,6 +148,34 @@ static void test_unknown_price_under_a_cap(void **state)
     assert_false(plan(g, a, &p, &e));
     assert_int_equal(e.cls, ERR_BUDGET);
     assert_non_null(strstr(e.msg, "x/dear"));
+    rig_done(g);
+}
+
+/* The bound knows what a long input costs: its answer too. And what a model cannot write is not
+ * reckoned with. */
+static void test_sizes_of_input(void **state)
+{
+    struct rig *g = rig_new();
+    AUTO(arena) a = arena_new(0);
+    struct fusion_plan p;
+    struct err e = {0};
+    struct scripted *m = lab_member(&g->lab, "x/a", "alpha", 10);
+    lab_judge(&g->lab, "y/j", "ok", 10)->price = (struct price){.known = true};
+    m->max_output = 70;
+    assert_true(plan(g, a, &p, &e));
+    int64_t input = p.members[0].input_bound_tok;
+    assert_true(input > 1);
+    assert_int_equal(p.worst_nusd, input + 70);
+    m->price.n_tiers = 1;
+    m->price.tiers[0] = (struct price_tier){input, 2000000, -1, -1, 3000000};
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.worst_nusd, input + 70);
+    m->price.tiers[0].above_tok = input - 1;
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.worst_nusd, 2 * input + 3 * 70);
+    g->req.max_tokens = 7;
+    assert_true(plan(g, a, &p, &e));
+    assert_int_equal(p.worst_nusd, 2 * input + 3 * 7);
     rig_done(g);
 }
 
@@ -485,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_max_tokens_and_defaults),
         cmocka_unit_test(test_unknown_price_under_a_cap),
+        cmocka_unit_test(test_sizes_of_input),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_context),
         cmocka_unit_test(test_answers_are_trimmed_to_the_judges_window),

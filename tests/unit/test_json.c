@@ -163,6 +163,7 @@ static void test_depth(void **state)
         assert_int_equal(e.cls, ERR_INPUT);
         assert_non_null(strstr(e.msg, "nested deeper than 64"));
         assert_false(json_parse(a, far_over, &v, &e));
+        assert_false(json_parse_scratch(&s, over, &v, &e));
         assert_false(json_parse_scratch(&s, far_over, &v, &e));
         assert_non_null(strstr(e.msg, "nested deeper than 64"));
         json_scratch_done(&s);

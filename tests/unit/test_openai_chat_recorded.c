@@ -105,7 +105,10 @@ static void check_same(const char *file, const struct chat_collect *a, const str
         same_buf(file, "arguments", &a->tools[i].arguments, &b->tools[i].arguments);
     }
     assert_int_equal(a->finish, b->finish);
-    assert_memory_equal(&a->usage, &b->usage, sizeof a->usage);
+    const struct chat_usage *u = &a->usage, *v = &b->usage;
+    assert_true(u->input == v->input && u->cached == v->cached && u->output == v->output);
+    assert_true(u->cache_write == v->cache_write && u->reasoning == v->reasoning);
+    assert_true(u->cost_nusd == v->cost_nusd && u->estimated == v->estimated);
 }
 
 /* Reader -> writer -> reader, in both shapes, event by event as a call would. */

@@ -429,13 +429,13 @@ static void test_fields(void **state)
     struct span in = SPAN(
         "{" MSG
         ",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"fusion\":{\"quorum\":2}"
-        ",\"random_seed\":7,\"user\":\"u\",\"max_completion_tokens\":1e2,\"top_k\":1}");
+        ",\"random_seed\":7,\"user\":\"u\",\"max_completion_tokens\":1e2,\"min_p\":1}");
     assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
     assert_true(span_eq(r.dialect, SPAN("openai_chat")) && span_eq(r.model, SPAN("m")));
     assert_true(r.stream && r.stream_usage && r.n == 1 && r.max_tokens == 100);
     assert_true(span_eq(r.fusion, SPAN("{\"quorum\":2}")) && span_eq(r.seed, SPAN("7")));
     assert_true(r.parallel_tool_calls == -1 && r.logprobs == -1 && r.top_logprobs == -1);
-    assert_true(r.n_extras == 1 && !r.extras[0].hint && span_eq(r.extras[0].name, SPAN("top_k")));
+    assert_true(r.n_extras == 1 && !r.extras[0].hint && span_eq(r.extras[0].name, SPAN("min_p")));
     assert_null(r.temperature.p);
     in = SPAN("{" MSG ",\"stream_options\":{\"include_usage\":true}}");
     assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
@@ -489,7 +489,7 @@ static void test_other_dialect(void **state)
     static const struct {
         const char *in, *param, *noted;
     } cases[] = {
-        {"{" MSG ",\"top_k\":40}", "top_k", NULL},
+        {"{" MSG ",\"min_p\":0.1}", "min_p", NULL},
         {"{" MSG ",\"logit_bias\":{}}", "logit_bias", NULL},
         {"{" MSG ",\"service_tier\":\"flex\"}", NULL, "service_tier"},
         {"{" MSG ",\"metadata\":{}}", NULL, "metadata"},

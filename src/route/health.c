@@ -1,0 +1,114 @@
+/* route/health.c - see route/health.h. */
+#include "route/health.h"
+
+/* A key that was refused is not asked first for that long; a reload brings it back at once. */
+#define SHUN_US      INT64_C(60000000)
+#define MAX_OPEN_US  INT64_C(300000000)
+#define MAX_DOUBLING 16
+
+enum health_word health_look(const struct breaker *b, const struct credential *c, int64_t now_us)
+{
+    int64_t open = atomic_load(&b->open_until_us);
+    if (atomic_load(&b->rest_until_us) > now_us)
+        return HEALTH_REST;
+    if (atomic_load(&c->shun_until_us) > now_us || open > now_us)
+        return HEALTH_DOWN;
+    return open > 0 ? HEALTH_PROBE : HEALTH_UP;
+}
+
+enum health_word health_ask(struct breaker *b, struct credential *c, int64_t now_us,
+                            int64_t *wait_us)
+{
+    enum health_word word = health_look(b, c, now_us);
+    if (word == HEALTH_REST)
+        *wait_us = atomic_load(&b->rest_until_us) - now_us;
+    if (word == HEALTH_PROBE && atomic_exchange(&b->probing, true))
+        return HEALTH_DOWN; /* somebody else is finding out */
+    return word;
+}
+
+void health_ok(struct breaker *b, struct credential *c)
+{
+    /* Nearly always there is nothing to write: the line stays shared by all cores. */
+    if (atomic_load(&b->failures) != 0)
+        atomic_store(&b->failures, 0);
+    if (atomic_load(&b->open_until_us) != 0) {
+        atomic_store(&b->opened, 0);
+        atomic_store(&b->open_until_us, 0);
+    }
+    if (atomic_load(&b->probing))
+        atomic_store(&b->probing, false);
+    if (atomic_load(&c->shun_until_us) != 0)
+        atomic_store(&c->shun_until_us, 0);
+}
+
+static void open_breaker(struct breaker *b, const struct health_limits *l, int64_t now_us)
+{
+    int64_t times = atomic_fetch_add(&b->opened, 1);
+    int64_t pause = l->open_us << (times < MAX_DOUBLING ? times : MAX_DOUBLING);
+    if (pause > MAX_OPEN_US || pause < l->open_us)
+        pause = l->open_us > MAX_OPEN_US ? l->open_us : MAX_OPEN_US;
+    atomic_store(&b->open_until_us, now_us + pause);
+}
+
+/* It says something about the server and not about the request or the key. */
+static bool is_outage(const struct err *err)
+{
+    switch (err->cls) {
+    case ERR_CONNECT:
+    case ERR_TIMEOUT:
+    case ERR_CUT:
+    case ERR_UPSTREAM:
+    case ERR_UNAVAILABLE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_about_the_key(const struct err *err)
+{
+    return err->upstream_status != 0 &&
+           (err->cls == ERR_AUTH || err->cls == ERR_FORBIDDEN || err->cls == ERR_BUDGET ||
+            err->upstream_status == 401 || err->upstream_status == 402 ||
+            err->upstream_status == 403);
+}
+
+void health_failed(struct breaker *b, struct credential *c, const struct health_limits *l,
+                   const struct err *err, int64_t now_us)
+{
+    bool probe = atomic_exchange(&b->probing, false);
+    if (is_about_the_key(err)) {
+        atomic_store(&c->shun_until_us, now_us + SHUN_US);
+    } else if (err->upstream_status == 429) {
+        int64_t until = now_us + (err->retry_after_ms > 0 ? err->retry_after_ms * 1000 : 0);
+        if (until > atomic_load(&b->rest_until_us))
+            atomic_store(&b->rest_until_us, until);
+    } else if (is_outage(err)) {
+        int64_t failures = atomic_fetch_add(&b->failures, 1) + 1;
+        if (probe || failures >= l->failures)
+            open_breaker(b, l, now_us);
+    }
+}
+
+void health_nothing(struct breaker *b)
+{
+    if (atomic_load(&b->probing))
+        atomic_store(&b->probing, false);
+}
+
+bool health_retryable(const struct err *err, bool ambiguous)
+{
+    switch (err->sent) {
+    case SENT_DELIVERED:
+        return false;
+    case SENT_MAYBE:
+        return ambiguous && (err->cls == ERR_TIMEOUT || err->cls == ERR_CUT ||
+                             err->cls == ERR_UPSTREAM || err->cls == ERR_UNAVAILABLE);
+    case SENT_REFUSED: /* what is wrong with the request itself is wrong elsewhere too */
+        return err->cls != ERR_INPUT && err->cls != ERR_LIMIT;
+    case SENT_NO: /* another upstream may be able to carry what this one cannot */
+        return err->cls != ERR_CANCELLED && err->cls != ERR_NOMEM;
+    }
+    return false;
+}
