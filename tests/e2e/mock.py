@@ -305,7 +305,10 @@ class Mock:
         wrong = talk.check(call.body)
         if wrong:
             raise Refused(wrong + bad, 422 if talk.name == "mistral" else 400)
-        call.model, call.asked = talk.ask(call.path, call.headers, call.body)
+        try:
+            call.model, call.asked = talk.ask(call.path, call.headers, call.body)
+        except (KeyError, TypeError, AttributeError, IndexError) as e:
+            raise Refused([f"not understood: {e!r}"]) from None
         spec = behave.Spec.parse(self.scripted(call.model))
         bad += talk.rules(spec, call.asked, call.body)
         if bad:

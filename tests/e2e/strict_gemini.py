@@ -49,11 +49,14 @@ SCHEMA = obj(
 )  # fmt: skip
 DECLARATION = obj(
     "name",
-    "description parameters parametersJsonSchema response responseJsonSchema behavior",
+    # Google's own library writes the one with underscores
+    "description parameters parametersJsonSchema parameters_json_schema response "
+    "responseJsonSchema behavior",
     name={"type": "string", "pattern": "^[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}$"},
     description=STRING,
     parameters=ref("schema"),
     parametersJsonSchema=OBJECT,
+    parameters_json_schema=OBJECT,
 )
 CONFIG = obj(
     "",
@@ -167,7 +170,7 @@ def signatures(contents: list[dict], wanted: bool) -> list[str]:
             if "functionCall" not in part:
                 continue
             name = part["functionCall"]["name"]
-            if wanted and first and signature != seal.sign("first then ", "part"):
+            if wanted and first and seal.plain(signature or "") != seal.sign("first then ", "part"):
                 bad.append(f"Function call is missing a thought_signature in functionCall parts. "
                            f"This is required for tools to work correctly: {name}, position {j}"
                            )  # fmt: skip

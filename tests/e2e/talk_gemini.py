@@ -62,9 +62,9 @@ class Reader:
             data = part["fileData"]
             self.media(data.get("mimeType", ""), data["fileUri"], turn)
         elif part.get("thought"):
-            self.asked.add("thought", part["text"], signature=signature, turn=turn)
+            self.asked.add("thought", part.get("text", ""), signature=signature, turn=turn)
         else:
-            self.asked.add(role, part["text"], signature=signature, turn=turn)
+            self.asked.add(role, part.get("text", ""), signature=signature, turn=turn)
 
     def media(self, media: str, data: str, turn: int):
         kind = media.partition("/")[0]

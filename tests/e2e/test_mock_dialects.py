@@ -3,6 +3,7 @@ what a provider would refuse is refused."""
 
 import base64
 import json
+import re
 
 import anthropic
 import openai
@@ -405,8 +406,6 @@ def test_refused(stern, name):
     with Wire(stern.port) as w:
         reply = w.ask("POST", path, body)
     assert reply.status in (400, 422), reply.body
-    import re
-
     assert re.search(why, reply.body.decode() + "; ".join(stern.calls[-1].findings)), reply.body
 
 

@@ -69,7 +69,8 @@ def embeddings(body: dict) -> dict:
             vector = base64.b64encode(struct.pack(f"<{n}f", *vector)).decode()
         data.append({"object": "embedding", "index": i, "embedding": vector})
     usage = {"prompt_tokens": 3 * len(texts), "total_tokens": 3 * len(texts)}
-    return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+    head = {"id": "emb-mock", "object": "list", "model": body["model"]}
+    return head | {"data": data, "usage": usage}
 
 
 def completion(body: dict) -> dict:
