@@ -158,7 +158,7 @@ static bool read_part(struct msg *b, const struct wire_path *at, json_val *v)
             continue;
         if (types[i].assistant_only && b->m->role != CHAT_ASSISTANT)
             return wire_bad_key(at, "type", b->e, "%s belongs to assistant messages",
-                               types[i].type.p);
+                                types[i].type.p);
         return types[i].read(b, at, v);
     }
     if (type.n == 0)
@@ -178,7 +178,8 @@ static bool read_content(struct msg *b, json_val *v)
         return true;
     }
     if (!json_is_arr(v))
-        return wire_bad(&at, b->e, "must be a string or a list of parts, not %s", json_type_name(v));
+        return wire_bad(&at, b->e, "must be a string or a list of parts, not %s",
+                        json_type_name(v));
     if (json_count(v) == 0)
         return wire_bad(&at, b->e, "is an empty list: send at least one part, or a string");
     struct wire_path below = {&at, NULL, 0};
@@ -359,10 +360,10 @@ static bool read_role(struct msg *b, json_val *v)
         }
     if (span_eq(role, SPAN("function")))
         return wire_bad_key(b->at, "role", b->e,
-                           "function is the old form: use tool with tool_call_id");
+                            "function is the old form: use tool with tool_call_id");
     text_visible_cstr(shown, sizeof shown, role);
     return wire_bad_key(b->at, "role", b->e,
-                       "must be system, developer, user, assistant or tool, not \"%s\"", shown);
+                        "must be system, developer, user, assistant or tool, not \"%s\"", shown);
 }
 
 /* Members that have a place of their own; others of a message are extras. */
@@ -388,7 +389,7 @@ static bool check_whose(struct msg *b, size_t i, json_val *x)
     bool empty = json_is_str(x) ? json_str(x).n == 0 : json_is_arr(x) && json_count(x) == 0;
     return fits || empty ||
            wire_bad_key(b->at, known[i].name.p, b->e, "belongs to messages of role %s",
-                       known[i].whose == TOOL ? "tool" : "assistant");
+                        known[i].whose == TOOL ? "tool" : "assistant");
 }
 
 static bool read_extras(struct msg *b, json_val *v)
@@ -444,7 +445,7 @@ static bool read_body(struct msg *b, json_val *v)
         return read_assistant(b, v);
     if (b->m->role == CHAT_TOOL && b->m->tool_call_id.n == 0)
         return wire_bad_key(b->at, "tool_call_id", b->e,
-                           "is missing: it says which call this answers");
+                            "is missing: it says which call this answers");
     if (!content)
         return wire_bad_key(b->at, "content", b->e, "is missing");
     return read_content(b, content);

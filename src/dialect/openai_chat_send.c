@@ -3,8 +3,8 @@
  * Built from scratch: nothing of the client's body passes but what chat_request holds. Extras go to
  * an upstream of their own dialect only; hints that stay behind are listed, anything else that
  * cannot be carried is a 400 that names it. */
-#include "base/text.h"
 #include "dialect/openai_chat_priv.h"
+#include "dialect/wire_fields.h"
 
 static void number(struct json_w *w, const char *key, struct span text)
 {
@@ -122,8 +122,8 @@ static bool write_tools(struct json_w *w, const struct chat_request *r, bool sam
         struct wire_path at = {NULL, "tools", 0}, below = {&at, NULL, i};
         if (raw.p && !same)
             return wire_bad(&below, e,
-                           "is of a kind, or has members, that the upstream of this "
-                           "model does not know");
+                            "is of a kind, or has members, that the upstream of this "
+                            "model does not know");
         if (raw.p)
             json_w_raw(w, raw);
         else
@@ -134,33 +134,6 @@ static bool write_tools(struct json_w *w, const struct chat_request *r, bool sam
     if (r->parallel_tool_calls >= 0) {
         json_w_key(w, "parallel_tool_calls");
         json_w_bool(w, r->parallel_tool_calls != 0);
-    }
-    return true;
-}
-
-/* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
-bool oai_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                      const struct wire_path *at, bool same, struct dialect_notes *notes,
-                      struct err *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct chat_extra *x = &extras[i];
-        bool inner = span_find(x->name, ".") < x->name.n;
-        if (x->hint && (!same || inner)) {
-            wire_note(notes, x->name);
-            continue;
-        }
-        if (!same) {
-            char name[64];
-            text_visible_cstr(name, sizeof name, x->name);
-            return wire_bad_key(at, name, e,
-                               "is a field that the upstream of this model does not "
-                               "know: leave it out");
-        }
-        json_w_str(w, x->name);
-        w->failed = w->failed || !buf_add_char(w->b, ':', w->e);
-        w->comma = false;
-        json_w_raw(w, x->json);
     }
     return true;
 }
@@ -211,7 +184,7 @@ bool oai_write_request(const struct chat_request *r, const struct dialect_target
         write_hints(&w, r, same, notes);
         write_stream(&w, t);
     }
-    ok = ok && oai_write_extras(&w, r->extras, r->n_extras, NULL, same, notes, e);
+    ok = ok && wire_write_extras(&w, r->extras, r->n_extras, NULL, same, NULL, notes, e);
     json_w_obj_end(&w);
     if (ok && json_w_end(&w))
         return true;

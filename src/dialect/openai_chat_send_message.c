@@ -1,5 +1,6 @@
 /* dialect/openai_chat_send_message.c - chat_message -> a message of an upstream's body. */
 #include "dialect/openai_chat_priv.h"
+#include "dialect/wire_fields.h"
 
 /* One message on its way out. same: the request came in this dialect, so parts go as they came. */
 struct out {
@@ -309,7 +310,7 @@ bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t in
             if (m->parts[i].kind == CHAT_PART_REFUSAL)
                 member(w, "refusal", m->parts[i].text);
     write_calls(&o);
-    if (!oai_write_extras(w, m->extras, m->n_extras, &o.at, same, notes, e))
+    if (!wire_write_extras(w, m->extras, m->n_extras, &o.at, same, NULL, notes, e))
         return false;
     json_w_obj_end(w);
     return true;

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/mem.h"
+
 bool wire_is_name(struct span s)
 {
     if (s.n == 0 || s.n > 64)
@@ -70,7 +72,7 @@ json_val *wire_get(json_val *obj, const char *key)
 }
 
 bool wire_get_str(json_val *obj, const char *key, bool required, const struct wire_path *at,
-                 struct span *out, struct err *e)
+                  struct span *out, struct err *e)
 {
     json_val *v = wire_get(obj, key);
     if (!v)
@@ -91,7 +93,8 @@ void wire_note(struct dialect_notes *notes, struct span name)
     notes->ignored[notes->n++] = name;
 }
 
-/* Made from the answer's id and the number of the call, so it is the same whenever it is asked for. */
+/* Made from the answer's id and the number of the call, so it is the same whenever it is asked for.
+ */
 static void make_id(struct span answer_id, size_t index, char out[static WIRE_CALL_ID_BYTES])
 {
     static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -107,4 +110,61 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
         return id;
     make_id(answer_id, index, made);
     return (struct span){made, WIRE_CALL_ID_BYTES};
+}
+
+void wire_track(struct wire_track *t, struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (t->in_string) {
+            t->in_string = t->escaped || c != '"';
+            t->escaped = !t->escaped && c == '\\';
+        } else if (c == '"') {
+            t->in_string = true;
+        } else if (c == '{' || c == '[') {
+            t->depth++;
+        } else if ((c == '}' || c == ']') && t->depth > 0) {
+            t->depth--;
+            t->whole = t->depth == 0;
+        }
+    }
+}
+
+void wire_queue_done(struct wire_queue *q)
+{
+    mem_free(q->at);
+    *q = (struct wire_queue){0};
+}
+
+void wire_queue_clear(struct wire_queue *q)
+{
+    q->head = q->n = 0;
+}
+
+struct wire_pending *wire_push(struct wire_queue *q, enum chat_event_kind kind, struct err *e)
+{
+    if (q->n == q->cap) {
+        size_t cap = q->cap > 0 ? 2 * q->cap : 8;
+        struct wire_pending *at = mem_realloc(q->at, cap * sizeof *at);
+        if (!at) {
+            err_set(e, ERR_NOMEM, "no memory for the answer's events");
+            return NULL;
+        }
+        q->at = at;
+        q->cap = cap;
+    }
+    struct wire_pending *p = &q->at[q->n++];
+    *p = (struct wire_pending){.ev.kind = kind};
+    return p;
+}
+
+bool wire_pop(struct wire_queue *q, const struct buf *args, struct chat_event *out)
+{
+    if (q->head == q->n)
+        return false;
+    const struct wire_pending *p = &q->at[q->head++];
+    *out = p->ev;
+    if (p->in_args)
+        out->arguments = span_upto(span_from(buf_span(args), p->off), p->n);
+    return true;
 }

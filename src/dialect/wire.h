@@ -1,5 +1,6 @@
-/* dialect/wire.h - what the files of all dialects share: places in a request for error messages, members
- * of JSON objects, names that clients take, the list of what was left out. Private to dialect/. */
+/* dialect/wire.h - what the files of all dialects share: places in a request for error messages,
+ * members of JSON objects, names that clients take, the list of what was left out. Private to
+ * dialect/. */
 #ifndef FUSOR_DIALECT_WIRE_H
 #define FUSOR_DIALECT_WIRE_H
 
@@ -29,18 +30,75 @@ MUST_USE bool wire_get_str(json_val *obj, const char *key, bool required,
 /* The value unless it is null. */
 json_val *wire_get(json_val *obj, const char *key);
 
-/* --- tool call ids ------------------------------------------------------------------------------ */
+/* --- tool call ids ------------------------------------------------------------------------------
+ */
 
 /* Letters and digits, as many as Mistral's clients demand of an id. */
 #define WIRE_CALL_ID_BYTES 9
-/* The id that a client sees: the upstream's when every client sends it back unharmed, else one made of
- * the answer's id and the number of the call, in `made`. */
+/* The id that a client sees: the upstream's when every client sends it back unharmed, else one made
+ * of the answer's id and the number of the call, in `made`. */
 struct span wire_call_id(struct span id, struct span answer_id, size_t index,
                          char made[static WIRE_CALL_ID_BYTES]);
 
-/* --- what was left out --------------------------------------------------------------------------- */
+/* Where the arguments of a call stand as JSON: a value is whole when its last bracket closes. */
+struct wire_track {
+    unsigned depth;
+    bool in_string, escaped, whole;
+};
+void wire_track(struct wire_track *t, struct span piece);
+
+/* --- what was left out ---------------------------------------------------------------------------
+ */
 
 /* Lists a field that was left out; once. notes may be NULL. */
 void wire_note(struct dialect_notes *notes, struct span name);
+
+/* --- events of a reader that wait for reader_next() ----------------------------------------------
+ */
+
+/* An event; where text came as no JSON string its arguments stand in a buffer that may move. */
+struct wire_pending {
+    struct chat_event ev;
+    bool in_args; /* ev.arguments stand at off, n of the reader's buffer of arguments */
+    size_t off, n;
+};
+
+struct wire_queue {
+    struct wire_pending *at; /* owned array */
+    size_t head, n, cap;
+};
+void wire_queue_done(struct wire_queue *q);
+void wire_queue_clear(struct wire_queue *q);
+/* Room for one more event, zeroed but for its kind; good until the next push. NULL when memory runs
+ * out (*e set). */
+struct wire_pending *wire_push(struct wire_queue *q, enum chat_event_kind kind, struct err *e);
+/* The next event; false when there is none. args: the reader's buffer of arguments. */
+bool wire_pop(struct wire_queue *q, const struct buf *args, struct chat_event *out);
+
+/* --- usage: what we add to every dialect's object
+ * --------------------------------------------------- */
+
+/* A count of tokens: absent, negative and broken numbers count as `otherwise`. */
+int64_t wire_tokens(json_val *v, int64_t otherwise);
+/* The members `cost` and `estimated`. */
+void wire_read_spend(json_val *usage, struct chat_usage *u);
+/* The member `fusion` into memory of the arena; NULL when it is none or memory runs out. */
+const struct chat_fusion_report *wire_read_report(struct arena *a, json_val *v);
+/* One member of a progress frame. reason: room for its text; *out borrows from v and reason. */
+bool wire_read_member(json_val *v, char *reason, size_t cap, struct chat_member *out);
+/* Those members into the open usage object. report may be NULL. */
+void wire_write_spend(struct json_w *w, const struct chat_usage *u,
+                      const struct chat_fusion_report *report);
+/* The object of a progress frame. */
+void wire_write_member(struct json_w *w, const struct chat_member *m);
+
+/* --- errors of upstreams
+ * ---------------------------------------------------------------------------- */
+
+/* dialect.read_error for any shape of error object. */
+void wire_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
+/* Whether a chunk with status 200 is an error, and what it means. delivered: content came before.
+ */
+bool wire_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
 
 #endif
