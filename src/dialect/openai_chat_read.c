@@ -105,6 +105,7 @@ static bool read_detail(struct dialect_reader *rd, json_val *v, bool with_text, 
         return false;
     p->ev.text = text;
     p->ev.signature = signature;
+    p->ev.signs_text = span_eq(json_str(json_get(v, "type")), SPAN("reasoning.text"));
     p->ev.format = json_str(json_get(v, "format"));
     p->ev.id = json_str(json_get(v, "id"));
     rd->delivered = true;

@@ -128,7 +128,7 @@ static bool write_part(const struct out *o, const struct chat_part *p)
         write_audio(w, p);
     if (p->cache_mark && o->same) {
         json_w_key(w, "cache_control");
-        json_w_raw(w, SPAN("{\"type\":\"ephemeral\"}"));
+        json_w_raw(w, p->cache.p ? p->cache : SPAN("{\"type\":\"ephemeral\"}"));
     } else if (p->cache_mark) {
         wire_note(o->notes, SPAN("cache_control"));
     }
@@ -225,7 +225,7 @@ static void write_detail(const struct out *o, const struct chat_part *p)
         json_w_raw(w, p->raw);
         return;
     }
-    bool redacted = p->text.n == 0;
+    bool redacted = p->text.n == 0 && !p->signs_text;
     json_w_obj(w);
     member(w, "type", redacted ? SPAN("reasoning.encrypted") : SPAN("reasoning.text"));
     if (!redacted)

@@ -30,6 +30,22 @@ MUST_USE bool wire_get_str(json_val *obj, const char *key, bool required,
 /* The value unless it is null. */
 json_val *wire_get(json_val *obj, const char *key);
 
+/* Members of an object being written; a span whose p is NULL is left out. */
+static inline void wire_w_str(struct json_w *w, const char *key, struct span s)
+{
+    if (!s.p)
+        return;
+    json_w_key(w, key);
+    json_w_str(w, s);
+}
+static inline void wire_w_raw(struct json_w *w, const char *key, struct span json)
+{
+    if (!json.p)
+        return;
+    json_w_key(w, key);
+    json_w_raw(w, json);
+}
+
 /* --- tool call ids ------------------------------------------------------------------------------
  */
 
@@ -72,7 +88,8 @@ void wire_queue_clear(struct wire_queue *q);
 /* Room for one more event, zeroed but for its kind; good until the next push. NULL when memory runs
  * out (*e set). */
 struct wire_pending *wire_push(struct wire_queue *q, enum chat_event_kind kind, struct err *e);
-/* The next event; false when there is none. args: the reader's buffer of arguments. */
+/* The next event; false when there is none. args: the reader's buffer of arguments, NULL if none.
+ */
 bool wire_pop(struct wire_queue *q, const struct buf *args, struct chat_event *out);
 
 /* --- usage: what we add to every dialect's object

@@ -7,6 +7,11 @@
 #include "chat/collect.h"
 #include "dialect/dialect.h"
 
+/* Whose reader is driven; a test of another dialect sets it before it includes this. */
+#ifndef CHAT_LOG_DIALECT
+#define CHAT_LOG_DIALECT dialect_openai_chat
+#endif
+
 /* "text:Hello" and so on, ';' between. Only for tests: a full buffer shows as a wrong log. */
 static inline void log_event(struct buf *log, const struct chat_event *ev, int *last)
 {
@@ -66,7 +71,7 @@ static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
     struct chat_event ev;
     struct err e = {0};
     for (;;) {
-        enum dialect_status s = dialect_openai_chat.reader_next(rd, &ev, &e);
+        enum dialect_status s = CHAT_LOG_DIALECT.reader_next(rd, &ev, &e);
         if (s == DIALECT_MORE)
             return true;
         if (s == DIALECT_FAIL) {
@@ -87,27 +92,27 @@ static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
  * beyond it is found. */
 static inline void feed_lines(struct span text, struct buf *log, struct chat_collect *c)
 {
-    struct dialect_reader *rd = dialect_openai_chat.reader_new();
+    struct dialect_reader *rd = CHAT_LOG_DIALECT.reader_new();
     struct span line;
     int last = -1;
     bool ok = rd != NULL;
     while (ok && span_cut(&text, '\n', &line)) {
         if (span_starts(line, SPAN("data: ")))
             line = span_from(line, 6);
-        if (line.n == 0 || line.p[0] == ':')
+        if (line.n == 0 || line.p[0] == ':' || span_starts(line, SPAN("event: ")))
             continue;
         struct buf copy;
         buf_init(&copy, line.n);
         ok = buf_add(&copy, line, NULL) &&
-             dialect_openai_chat.reader_feed(rd, (struct span){0}, buf_span(&copy), NULL);
+             CHAT_LOG_DIALECT.reader_feed(rd, (struct span){0}, buf_span(&copy), NULL);
         ok = drain(rd, log, &last, c) && ok;
         buf_done(&copy);
     }
     if (ok) {
-        dialect_openai_chat.reader_eof(rd);
+        CHAT_LOG_DIALECT.reader_eof(rd);
         drain(rd, log, &last, c);
     }
-    dialect_openai_chat.reader_free(rd);
+    CHAT_LOG_DIALECT.reader_free(rd);
 }
 
 #endif
