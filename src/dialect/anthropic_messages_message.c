@@ -279,12 +279,25 @@ static bool is_result(json_val *block)
     return span_eq(json_str(json_get(block, "type")), SPAN("tool_result"));
 }
 
+static size_t count_results(json_val *content)
+{
+    struct span key;
+    json_val *block;
+    size_t n = 0;
+    struct json_iter it = json_iter_of(json_is_arr(content) ? content : NULL);
+    while (json_next(&it, &key, &block))
+        n += is_result(block);
+    return n;
+}
+
 /* A string or a list of blocks; results of tools are left to read_results(). */
 static bool read_content(struct blocks *b, const struct wire_path *at, json_val *v)
 {
     struct span key;
     json_val *item;
-    b->parts = arena_array(b->a, json_count(v) + 2, sizeof *b->parts);
+    bool user = b->role == CHAT_USER;
+    size_t room = json_is_str(v) ? 1 : json_count(v) - (user ? count_results(v) : 0);
+    b->parts = arena_array(b->a, room, sizeof *b->parts);
     if (!b->parts)
         return wire_no_memory(b->e);
     if (json_is_str(v)) {
@@ -296,7 +309,7 @@ static bool read_content(struct blocks *b, const struct wire_path *at, json_val 
                         json_type_name(v));
     struct wire_path below = {at, NULL, 0};
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &item); below.index++)
-        if (!(b->role == CHAT_USER && is_result(item)) && !read_block(b, &below, item))
+        if (!(user && is_result(item)) && !read_block(b, &below, item))
             return false;
     return true;
 }
@@ -362,7 +375,7 @@ static bool read_result(struct list *l, const struct wire_path *at, json_val *v)
     m->tool_failed = json_true(failed);
     if (content && !read_content(&b, &below, content))
         return false;
-    if (!b.parts && !(b.parts = arena_array(l->a, 1, sizeof *b.parts)))
+    if (mark && b.n == 0 && !(b.parts = arena_array(l->a, 1, sizeof *b.parts)))
         return wire_no_memory(l->e);
     if (mark) { /* behind the result is behind its last block */
         struct chat_part *last = b.n > 0 ? &b.parts[b.n - 1] : push(&b, CHAT_PART_TEXT);
@@ -446,14 +459,10 @@ static bool read_system(struct list *l, json_val *v)
 static size_t count_messages(json_val *messages)
 {
     struct span key;
-    json_val *m, *block;
+    json_val *m;
     size_t n = json_count(messages);
-    for (struct json_iter it = json_iter_of(messages); json_next(&it, &key, &m);) {
-        json_val *content = json_get(m, "content");
-        struct json_iter in = json_iter_of(json_is_arr(content) ? content : NULL);
-        while (json_next(&in, &key, &block))
-            n += is_result(block);
-    }
+    for (struct json_iter it = json_iter_of(messages); json_next(&it, &key, &m);)
+        n += count_results(json_get(m, "content"));
     return n;
 }
 

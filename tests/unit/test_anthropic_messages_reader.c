@@ -1,6 +1,6 @@
-/* tests/unit/test_anthropic_messages_reader.c - what upstreams that speak Messages send, by the book and
- * not, against the log of events it must give; errors in streams and bodies; memory that runs out.
- * Recorded streams: test_anthropic_messages_recorded.c. */
+/* tests/unit/test_anthropic_messages_reader.c - what upstreams that speak Messages send, by the
+ * book and not, against the log of events it must give; errors in streams and bodies; memory that
+ * runs out. Recorded streams: test_anthropic_messages_recorded.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,8 @@
 #define START                                                                                      \
     "{'type':'message_start','message':{'id':'i','type':'message','role':'assistant','model':'m'," \
     "'content':[],'stop_reason':null,'usage':{'input_tokens':3,'output_tokens':1}}}\n"
-#define BLOCK(i, fields) "{'type':'content_block_start','index':" i ",'content_block':{" fields "}}\n"
+#define BLOCK(i, fields)                                                                           \
+    "{'type':'content_block_start','index':" i ",'content_block':{" fields "}}\n"
 #define DELTA(i, fields) "{'type':'content_block_delta','index':" i ",'delta':{" fields "}}\n"
 #define STOP(i)          "{'type':'content_block_stop','index':" i "}\n"
 #define TEXT(i, s)                                                                                 \
@@ -37,8 +38,8 @@ static const struct {
 } streams[] = {
     {"by the book",
      START BLOCK("0", "'type':'text','text':''") "{'type':'ping'}\n" DELTA(
-         "0", "'type':'text_delta','text':'Hel'")
-         DELTA("0", "'type':'text_delta','text':'lo'") STOP("0") END("end_turn") LAST,
+         "0", "'type':'text_delta','text':'Hel'") DELTA("0", "'type':'text_delta','text':'lo'")
+         STOP("0") END("end_turn") LAST,
      BEGUN "text:Hello" USED "finish:stop"},
     {"no message_stop", START TEXT("0", "a") END("end_turn"), BEGUN "text:a" USED "finish:stop"},
     {"[DONE] behind it", START TEXT("0", "a") END("end_turn") LAST "[DONE]\n",
@@ -52,8 +53,7 @@ static const struct {
     {"nothing at all", "", "fail:cut,upstream_cut,2"},
     {"text in the start of its block", START BLOCK("0", "'type':'text','text':'a'") END("end_turn"),
      BEGUN "text:a" USED "finish:stop"},
-    {"no starts",
-     DELTA("0", "'type':'text_delta','text':'a'") END("end_turn"),
+    {"no starts", DELTA("0", "'type':'text_delta','text':'a'") END("end_turn"),
      "start:,;text:a;usage:0/0/2/0$-1;finish:stop"},
     {"limit", START TEXT("0", "a") END("max_tokens") LAST, BEGUN "text:a" USED "finish:length"},
     {"context full", START TEXT("0", "a") END("model_context_window_exceeded"),
@@ -84,8 +84,8 @@ static const struct {
 
     /* calls */
     {"a call",
-     START TEXT("0", "a") CALL("1", "c", "f") PIECE("1", "") PIECE("1", "{\\'x\\'") PIECE(
-         "1", ":1}") STOP("1") END("tool_use") LAST,
+     START TEXT("0", "a") CALL("1", "c", "f") PIECE("1", "") PIECE("1", "{\\'x\\'")
+         PIECE("1", ":1}") STOP("1") END("tool_use") LAST,
      BEGUN "text:a;tool:(0 c f )(0   {\"x\")(0   :1})(0    .)" USED "finish:tool_calls"},
     {"two calls",
      START CALL("0", "c", "f") PIECE("0", "{}") STOP("0") CALL("1", "d", "g") PIECE("1", "{}")
@@ -94,8 +94,8 @@ static const struct {
     {"no arguments", START CALL("0", "c", "f") STOP("0") END("tool_use") LAST,
      BEGUN "tool:(0 c f )(0   {} .)" USED "finish:tool_calls"},
     {"arguments in the start of the block",
-     START BLOCK("0", "'type':'tool_use','id':'c','name':'f','input':{'x': [1.50]}")
-         PIECE("0", "") STOP("0") END("tool_use") LAST,
+     START BLOCK("0", "'type':'tool_use','id':'c','name':'f','input':{'x': [1.50]}") PIECE("0", "")
+         STOP("0") END("tool_use") LAST,
      BEGUN "tool:(0 c f )(0   {\"x\":[1.50]} .)" USED "finish:tool_calls"},
     {"arguments twice",
      START BLOCK("0", "'type':'tool_use','id':'c','name':'f','input':{'x':1}") PIECE("0", "{}")
@@ -106,8 +106,8 @@ static const struct {
     {"tool_use without a call", START TEXT("0", "a") END("tool_use") LAST,
      BEGUN "text:a" USED "finish:stop"},
     {"a call that a limit has cut",
-     START CALL("0", "c", "f") PIECE("0", "{}") STOP("0") CALL("1", "d", "g")
-         PIECE("1", "{\\'x") STOP("1") END("max_tokens") LAST,
+     START CALL("0", "c", "f") PIECE("0", "{}") STOP("0") CALL("1", "d", "g") PIECE("1", "{\\'x")
+         STOP("1") END("max_tokens") LAST,
      BEGUN "tool:(0 c f )(0   {})(0    .)(1 d g )(1   {\"x)" USED "finish:length"},
     {"broken arguments that nothing has cut",
      START CALL("0", "c", "f") PIECE("0", "{\\'x") STOP("0") END("tool_use") LAST,
@@ -234,13 +234,14 @@ static void test_event_names(void **state)
     buf_init(&log, KIB(1));
     assert_true(dialect_anthropic_messages.reader_feed(rd, SPAN("ping"), SPAN("x"), &e));
     assert_true(dialect_anthropic_messages.reader_feed(
-        rd, SPAN("content_block_delta"), SPAN("{\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}"),
-        &e));
+        rd, SPAN("content_block_delta"),
+        SPAN("{\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}"), &e));
     assert_true(drain(rd, &log, &last, NULL));
     assert_true(dialect_anthropic_messages.reader_feed(
         rd, SPAN("error"), SPAN("{\"message\":\"x\",\"type\":\"overloaded_error\"}"), &e));
     assert_false(drain(rd, &log, &last, NULL));
-    assert_true(span_eq(buf_span(&log), SPAN("start:,;text:a;fail:unavailable,upstream_overloaded,3")));
+    assert_true(
+        span_eq(buf_span(&log), SPAN("start:,;text:a;fail:unavailable,upstream_overloaded,3")));
     buf_done(&log);
     dialect_anthropic_messages.reader_free(rd);
 }
@@ -286,8 +287,7 @@ static void test_bodies(void **state)
         struct err e = {0};
         int last = -1;
         buf_init(&log, MIB(1));
-        bool ok =
-            dialect_anthropic_messages.reader_body(rd, quoted(&text, bodies[i].in), &e);
+        bool ok = dialect_anthropic_messages.reader_body(rd, quoted(&text, bodies[i].in), &e);
         assert_true(ok == (strstr(bodies[i].want, "fail") == NULL));
         assert_true(drain(rd, &log, &last, NULL) == ok);
         if (!span_eq(buf_span(&log), span_of(bodies[i].want)))
@@ -298,7 +298,8 @@ static void test_bodies(void **state)
     }
 }
 
-#define REFUSED(type, message) "{'type':'error','error':{'type':'" type "','message':'" message "'}}"
+#define REFUSED(type, message)                                                                     \
+    "{'type':'error','error':{'type':'" type "','message':'" message "'}}"
 
 static const struct {
     int status;
@@ -347,7 +348,8 @@ static void test_refusals(void **state)
 
 /* --- hostile input and memory ----------------------------------------------------------------- */
 
-/* Each stream cut at every third byte: some end, never a crash, never a FINISH that was not said. */
+/* Each stream cut at every third byte: some end, never a crash, never a FINISH that was not said.
+ */
 static void test_cut_anywhere(void **state)
 {
     for (size_t i = 0; i < COUNT_OF(streams); i++) {
@@ -434,10 +436,14 @@ static void test_no_allocation_once_warm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_streams),      cmocka_unit_test(test_details),
-        cmocka_unit_test(test_event_names),  cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_cut_anywhere),
-        cmocka_unit_test(test_many),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_details),
+        cmocka_unit_test(test_event_names),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_no_allocation_once_warm),
     };
     buf_init(&text, MIB(1));

@@ -1,6 +1,7 @@
-/* tests/unit/test_anthropic_messages_recorded.c - recorded answers of Anthropic, which lie beside the
- * checkout and not in it (FUSOR_SHARED, or ../shared): each reads to sane events, whole and cut, and
- * what we write of it reads back the same. Without the recordings this test says so and passes. */
+/* tests/unit/test_anthropic_messages_recorded.c - recorded answers of Anthropic, which lie beside
+ * the checkout and not in it (FUSOR_SHARED, or ../shared): each reads to sane events, whole and
+ * cut, and what we write of it reads back the same. Without the recordings this test says so and
+ * passes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -179,7 +180,8 @@ static void round_trip_body(const char *file, const struct chat_collect *want)
     dialect_anthropic_messages.reader_free(rd);
 }
 
-/* A stream that ends early never says that it is finished, and what came is a front of the whole. */
+/* A stream that ends early never says that it is finished, and what came is a front of the whole.
+ */
 static void check_cuts(const char *file, const struct chat_collect *want)
 {
     size_t end = span_index(buf_span(&text), SPAN("{\"type\":\"message_delta\""));

@@ -1,6 +1,6 @@
-/* tests/unit/test_anthropic_messages_writer.c - events against the bytes a Messages client gets, as a
- * stream and as one body; what every stream must be for the client libraries; usage with its fusion;
- * errors; running out of room and of memory. */
+/* tests/unit/test_anthropic_messages_writer.c - events against the bytes a Messages client gets, as
+ * a stream and as one body; what every stream must be for the client libraries; usage with its
+ * fusion; errors; running out of room and of memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,17 +17,17 @@
     {                                                                                              \
         .kind = CHAT_EV_##k, __VA_ARGS__                                                           \
     }
-#define START      EV(START, .id = SPAN_INIT("up"), .model = SPAN_INIT("up/m"))
-#define TEXT(s)    EV(TEXT, .text = SPAN_INIT(s))
-#define THINK(s)   EV(REASONING, .text = SPAN_INIT(s))
-#define END(f)     EV(FINISH, .finish = CHAT_FINISH_##f)
-#define USAGE      EV(USAGE, .usage = {.input = 3, .output = 2, .cost_nusd = -1})
-#define SIGNED(s)  EV(REASONING, .signature = SPAN_INIT(s), .format = SPAN_INIT("anthropic-claude-v1"))
+#define START    EV(START, .id = SPAN_INIT("up"), .model = SPAN_INIT("up/m"))
+#define TEXT(s)  EV(TEXT, .text = SPAN_INIT(s))
+#define THINK(s) EV(REASONING, .text = SPAN_INIT(s))
+#define END(f)   EV(FINISH, .finish = CHAT_FINISH_##f)
+#define USAGE    EV(USAGE, .usage = {.input = 3, .output = 2, .cost_nusd = -1})
+#define SIGNED(s)                                                                                  \
+    EV(REASONING, .signature = SPAN_INIT(s), .format = SPAN_INIT("anthropic-claude-v1"))
 #define MAX_EVENTS 12
 
 #define FRAME(type, rest) "event: " type "\ndata: {'type':'" type "'" rest "}\n\n"
-#define HEAD                                                                                       \
-    "'id':'msg_1','type':'message','role':'assistant','model':'recipe','content':["
+#define HEAD              "'id':'msg_1','type':'message','role':'assistant','model':'recipe','content':["
 #define COUNTS(in, out)                                                                            \
     "'usage':{'input_tokens':" in ",'cache_creation_input_tokens':0,'cache_read_input_tokens':0,"  \
     "'output_tokens':" out
@@ -68,8 +68,7 @@ static const struct {
     {"usage before content is in the start",
      {START, USAGE, TEXT("Hi"), END(LENGTH)},
      4,
-     BEGIN_WITH(COUNTS("3", "2")) OPEN_TEXT("0") SAYS("0", "Hi") SHUT("0")
-         FIN_USED("max_tokens")},
+     BEGIN_WITH(COUNTS("3", "2")) OPEN_TEXT("0") SAYS("0", "Hi") SHUT("0") FIN_USED("max_tokens")},
     {"no start, no usage",
      {TEXT("Hi"), END(STOP)},
      2,
@@ -113,7 +112,8 @@ static const struct {
      BEGIN OPEN_THINK("0") SIGNS("0", "S") SHUT("0") OPEN_TEXT("1") SAYS("1", "a") SHUT("1")
          FIN("end_turn")},
     {"signatures of others say whose they are",
-     {THINK("h"), EV(REASONING, .signature = SPAN_INIT("S"), .format = SPAN_INIT("google-gemini-v1")),
+     {THINK("h"),
+      EV(REASONING, .signature = SPAN_INIT("S"), .format = SPAN_INIT("google-gemini-v1")),
       EV(REASONING, .signature = SPAN_INIT("R")), END(STOP)},
      4,
      BEGIN OPEN_THINK("0") THINKS("0", "h") SIGNS("0", "google-gemini-v1:S") SHUT("0")
@@ -152,7 +152,8 @@ static const struct {
      3,
      BEGIN OPEN_TEXT("0") SAYS("0", "x") SHUT("0") FIN("max_tokens")},
     {"a source that does not say done",
-     {EV(TOOL, .tool_id = SPAN_INIT("c"), .tool_name = SPAN_INIT("f"), .arguments = SPAN_INIT("{}")),
+     {EV(TOOL, .tool_id = SPAN_INIT("c"), .tool_name = SPAN_INIT("f"),
+         .arguments = SPAN_INIT("{}")),
       END(TOOL_CALLS)},
      2,
      BEGIN OPEN_CALL("0", "c", "f") ARGS("0", "{}") SHUT("0") FIN("tool_use")},
@@ -172,8 +173,8 @@ static const struct {
 static const struct dialect_reply reply = {
     .id = SPAN_INIT("msg_1"), .model = SPAN_INIT("recipe"), .created = 1700000000};
 
-/* What the client libraries want of a stream: named events, one start, blocks that follow each other,
- * a last message_delta with output_tokens. */
+/* What the client libraries want of a stream: named events, one start, blocks that follow each
+ * other, a last message_delta with output_tokens. */
 static void check_frames(const char *name, struct span s)
 {
     struct span type = {0};
@@ -222,8 +223,7 @@ static void test_streams(void **state)
         buf_init(&out, KIB(64));
         assert_non_null(w);
         for (size_t k = 0; k < streams[i].n; k++)
-            assert_true(
-                dialect_anthropic_messages.write_event(w, &streams[i].events[k], &out, &e));
+            assert_true(dialect_anthropic_messages.write_event(w, &streams[i].events[k], &out, &e));
         if (!span_eq(buf_span(&out), want))
             fail_msg("%s:\n got %.*s\nwant %.*s", streams[i].name, SPAN_ARG(buf_span(&out)),
                      SPAN_ARG(want));
@@ -286,15 +286,24 @@ static const struct {
     int status; /* 0: the class's own */
     const char *type;
 } error_types[] = {
-    {ERR_INPUT, 0, "invalid_request_error"},  {ERR_INPUT, 422, "invalid_request_error"},
-    {ERR_AUTH, 0, "authentication_error"},    {ERR_BUDGET, 0, "billing_error"},
-    {ERR_FORBIDDEN, 0, "permission_error"},   {ERR_NOT_FOUND, 0, "not_found_error"},
-    {ERR_METHOD, 0, "invalid_request_error"}, {ERR_CONFLICT, 0, "invalid_request_error"},
-    {ERR_LIMIT, 0, "request_too_large"},      {ERR_MEDIA, 0, "invalid_request_error"},
-    {ERR_BUSY, 0, "rate_limit_error"},        {ERR_STATE, 0, "api_error"},
-    {ERR_UPSTREAM, 0, "api_error"},           {ERR_CONNECT, 0, "api_error"},
-    {ERR_CUT, 0, "api_error"},                {ERR_NOMEM, 0, "overloaded_error"},
-    {ERR_UNAVAILABLE, 0, "overloaded_error"}, {ERR_TIMEOUT, 0, "timeout_error"},
+    {ERR_INPUT, 0, "invalid_request_error"},
+    {ERR_INPUT, 422, "invalid_request_error"},
+    {ERR_AUTH, 0, "authentication_error"},
+    {ERR_BUDGET, 0, "billing_error"},
+    {ERR_FORBIDDEN, 0, "permission_error"},
+    {ERR_NOT_FOUND, 0, "not_found_error"},
+    {ERR_METHOD, 0, "invalid_request_error"},
+    {ERR_CONFLICT, 0, "invalid_request_error"},
+    {ERR_LIMIT, 0, "request_too_large"},
+    {ERR_MEDIA, 0, "invalid_request_error"},
+    {ERR_BUSY, 0, "rate_limit_error"},
+    {ERR_STATE, 0, "api_error"},
+    {ERR_UPSTREAM, 0, "api_error"},
+    {ERR_CONNECT, 0, "api_error"},
+    {ERR_CUT, 0, "api_error"},
+    {ERR_NOMEM, 0, "overloaded_error"},
+    {ERR_UNAVAILABLE, 0, "overloaded_error"},
+    {ERR_TIMEOUT, 0, "timeout_error"},
     {ERR_UNAVAILABLE, 529, "overloaded_error"},
 };
 
@@ -322,10 +331,10 @@ static void test_errors(void **state)
     struct chat_event events[] = {START, TEXT("a"), EV(ERROR, .err = &err), TEXT("b"), END(STOP)};
     for (size_t i = 0; i < COUNT_OF(events); i++)
         assert_true(dialect_anthropic_messages.write_event(w, &events[i], &out, &e));
-    assert_true(span_ends(buf_span(&out),
-                          quoted(&text, "event: error\ndata: {'type':'error','error':{'type':"
-                                        "'rate_limit_error','message':'full','code':"
-                                        "'rate_limit_exceeded','status':429,'retry_after':2}}\n\n")));
+    assert_true(span_ends(
+        buf_span(&out), quoted(&text, "event: error\ndata: {'type':'error','error':{'type':"
+                                      "'rate_limit_error','message':'full','code':"
+                                      "'rate_limit_exceeded','status':429,'retry_after':2}}\n\n")));
     dialect_anthropic_messages.writer_free(w);
     buf_done(&out);
 }
@@ -345,8 +354,7 @@ static const struct chat_fusion_report report = {
  * member's progress is a ping, once the message has begun. */
 static void test_usage(void **state)
 {
-    struct chat_event events[] = {EV(MEMBER, .member = &members[0]),
-                                  TEXT("a"),
+    struct chat_event events[] = {EV(MEMBER, .member = &members[0]), TEXT("a"),
                                   EV(MEMBER, .member = &members[0]),
                                   EV(USAGE,
                                      .usage = {.input = 132,
@@ -530,10 +538,14 @@ static void test_no_allocation_once_warm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_streams),   cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_errors),    cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_count),     cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_no_half_frames), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_no_half_frames),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_no_allocation_once_warm),
     };
     buf_init(&text, MIB(1));
