@@ -1,9 +1,9 @@
 /* chat/chat.h - the vocabulary of the whole program: request, event, source, sink.
  *
  * A source takes a request and emits events into a sink. A provider is a source, a recording is a
- * source, a fusion is a source made of sources; a dialect's writer, a panel member's collector and
- * the command line's printer are sinks. Every wire dialect is read into and written from these
- * structs, so they carry the union of what the dialects can say. No I/O here. */
+ * source, a fusion is a source made of sources; a dialect's writer, a panel member's collector and the
+ * command line's printer are sinks. Every wire dialect is read into and written from these structs,
+ * so they carry the union of what the dialects can say. No I/O here. */
 #ifndef FUSOR_CHAT_CHAT_H
 #define FUSOR_CHAT_CHAT_H
 
@@ -14,8 +14,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
-/* --- request: plain values, spans borrowed from the request's arena
- * -------------------------------- */
+/* --- request: plain values, spans borrowed from the request's arena -------------------------------- */
 
 enum chat_role { CHAT_SYSTEM, CHAT_DEVELOPER, CHAT_USER, CHAT_ASSISTANT, CHAT_TOOL };
 
@@ -37,16 +36,16 @@ struct chat_part {
     struct span signature; /* reasoning: provider's signature; redacted: text is empty */
     struct span format;    /* whose signature it is: a CHAT_SIGNED_ name; p NULL: not known */
     struct span id, name, arguments;
-    struct span raw;   /* CHAT_PART_RAW: the whole part as JSON. Other kinds: set when the part has
-                        * members that only its own dialect knows; the fields above are set too */
-    bool cache_mark;   /* the client marked a prompt-cache boundary after this part */
+    struct span raw; /* CHAT_PART_RAW: the whole part as JSON. Other kinds: set when the part has
+                      * members that only its own dialect knows; the fields above are set too */
+    bool cache_mark; /* the client marked a prompt-cache boundary after this part */
     struct span cache; /* the mark as JSON text, where it says more than that it is one ("ttl") */
-    bool signs_text;   /* reasoning: the signature is that of the text, even of an empty one (not
-                        * shown); else one without text is a redacted block */
+    bool signs_text; /* reasoning: the signature is that of the text, even of an empty one (not shown);
+                      * else one without text is a redacted block */
 };
 
-/* Who signed a block of reasoning: only an upstream of the same kind takes the signature back. The
- * names are OpenRouter's (reasoning_details[].format). */
+/* Who signed a block of reasoning: only an upstream of the same kind takes the signature back. The names
+ * are OpenRouter's (reasoning_details[].format). */
 #define CHAT_SIGNED_ANTHROPIC SPAN("anthropic-claude-v1")
 #define CHAT_SIGNED_GEMINI    SPAN("google-gemini-v1")
 #define CHAT_SIGNED_OPENAI    SPAN("openai-responses-v1")
@@ -74,18 +73,13 @@ struct chat_tool {
     struct span parameters; /* JSON Schema as JSON text; p NULL: none */
     int8_t strict;          /* -1 absent, 0, 1 */
     struct span raw;        /* a tool that is no function: whole, as JSON; name is its type */
-    struct span whole; /* a function with members that only its dialect knows: whole, as JSON */
-    bool cache_mark;   /* as in chat_part, with its cache */
+    struct span whole;      /* a function with members that only its dialect knows: whole, as JSON */
+    bool cache_mark;        /* as in chat_part, with its cache */
     struct span cache;
 };
 
-enum chat_tool_choice {
-    CHAT_CHOICE_UNSET,
-    CHAT_CHOICE_AUTO,
-    CHAT_CHOICE_NONE,
-    CHAT_CHOICE_REQUIRED,
-    CHAT_CHOICE_NAMED
-};
+enum chat_tool_choice { CHAT_CHOICE_UNSET, CHAT_CHOICE_AUTO, CHAT_CHOICE_NONE,
+                        CHAT_CHOICE_REQUIRED, CHAT_CHOICE_NAMED };
 
 enum chat_format { CHAT_FORMAT_UNSET, CHAT_FORMAT_TEXT, CHAT_FORMAT_JSON, CHAT_FORMAT_SCHEMA };
 
@@ -112,14 +106,14 @@ struct chat_request {
     CHAT_NUM temperature, top_p, top_k, presence_penalty, frequency_penalty, seed;
     const struct span *stop;
     size_t n_stop;
-    struct span reasoning_effort;  /* "none", "low", ...; p NULL: absent */
-    int64_t reasoning_tokens;      /* how many to think with at most; 0: absent */
+    struct span reasoning_effort; /* "none", "low", ...; p NULL: absent */
+    int64_t reasoning_tokens;     /* how many to think with at most; 0: absent */
     struct span reasoning_summary; /* "auto", "concise", "detailed"; p NULL: absent */
     struct span thinking; /* Messages' own object as JSON text, beside what reasoning_* say of it */
-    struct span verbosity; /* "low", "medium", "high"; p NULL: absent */
-    int64_t n;             /* answers wanted, 1 unless asked */
-    int8_t logprobs;       /* -1 absent */
-    int64_t top_logprobs;  /* -1 absent */
+    struct span verbosity;        /* "low", "medium", "high"; p NULL: absent */
+    int64_t n;                    /* answers wanted, 1 unless asked */
+    int8_t logprobs;              /* -1 absent */
+    int64_t top_logprobs;         /* -1 absent */
     bool audio_out;
 
     bool stream;
@@ -136,8 +130,8 @@ struct chat_request {
     struct span routing; /* the `provider` object as JSON text; p NULL: none */
     struct span session; /* requests of one session go to one upstream; p NULL: none */
 
-    struct span betas;    /* the client's anthropic-beta header, for an upstream of the same
-                           * dialect; p NULL: none */
+    struct span betas;    /* the client's anthropic-beta header, for an upstream of the same dialect;
+                           * p NULL: none */
     struct span user;     /* hint */
     struct span metadata; /* hint: JSON object text */
     struct span fusion;   /* the `fusion` object as JSON text; p NULL: none */
@@ -148,20 +142,13 @@ struct chat_request {
 /* All text bytes of messages, tools and schema: an upper bound of the input tokens of any tokeniser
  * that never makes more than one token of a byte. */
 int64_t chat_input_bytes(const struct chat_request *r);
-/* The text of one message: text and refusal parts joined by LF, in the arena (p NULL: no memory).
- */
+/* The text of one message: text and refusal parts joined by LF, in the arena (p NULL: no memory). */
 struct span chat_message_text(struct arena *a, const struct chat_message *m);
 
-/* --- events
- * -------------------------------------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------------------------------------- */
 
-enum chat_finish {
-    CHAT_FINISH_STOP,
-    CHAT_FINISH_LENGTH,
-    CHAT_FINISH_TOOL_CALLS,
-    CHAT_FINISH_CONTENT_FILTER,
-    CHAT_FINISH_REFUSAL
-};
+enum chat_finish { CHAT_FINISH_STOP, CHAT_FINISH_LENGTH, CHAT_FINISH_TOOL_CALLS,
+                   CHAT_FINISH_CONTENT_FILTER, CHAT_FINISH_REFUSAL };
 
 struct chat_usage {
     int64_t input, cached, cache_write; /* tokens; cached and cache_write are parts of input */
@@ -170,22 +157,16 @@ struct chat_usage {
     bool estimated;                     /* counted by us: the upstream did not say */
 };
 
-enum chat_member_state {
-    CHAT_MEMBER_WAITING,
-    CHAT_MEMBER_STARTED,
-    CHAT_MEMBER_STREAMING,
-    CHAT_MEMBER_OK,
-    CHAT_MEMBER_UNUSED,
-    CHAT_MEMBER_FAILED,
-    CHAT_MEMBER_ABANDONED
-};
+enum chat_member_state { CHAT_MEMBER_WAITING, CHAT_MEMBER_STARTED, CHAT_MEMBER_STREAMING,
+                         CHAT_MEMBER_OK, CHAT_MEMBER_UNUSED, CHAT_MEMBER_FAILED,
+                         CHAT_MEMBER_ABANDONED };
 
 /* One call of a fusion, as it stands. Spans live as long as the fusion. */
 struct chat_member {
-    struct span label; /* "A": blind label; judges: "judge", "judge-2" */
-    struct span model; /* as configured: "local/smollm2" */
+    struct span label;  /* "A": blind label; judges: "judge", "judge-2" */
+    struct span model;  /* as configured: "local/smollm2" */
     bool judge;
-    unsigned sample; /* same model twice: 0, 1, ... */
+    unsigned sample;    /* same model twice: 0, 1, ... */
     enum chat_member_state state;
     struct chat_usage usage;
     int64_t ttft_us, total_us; /* -1: did not come so far */
@@ -213,31 +194,29 @@ struct chat_fusion_report {
 enum chat_event_kind {
     CHAT_EV_START,     /* once, first: an answer begins (upstream said yes) */
     CHAT_EV_TEXT,      /* text */
-    CHAT_EV_REASONING, /* text, signature, format, id; a signature ends its block, and one that no
-                        * text came before is a redacted block, unless it says that it signs text */
+    CHAT_EV_REASONING, /* text, signature, format, id; a signature ends its block, and one that no text
+                        * came before is a redacted block, unless it says that it signs text */
     CHAT_EV_REFUSAL,   /* text */
-    CHAT_EV_TOOL,   /* a piece of tool call `index`: id and name with the first, arguments piece */
-    CHAT_EV_MEMBER, /* progress of a fusion's call: member */
-    CHAT_EV_USAGE,  /* usage so far or final: the last one counts; report for fusions */
-    CHAT_EV_FINISH, /* last event of an answer: finish */
-    CHAT_EV_ERROR,  /* last event of a failed answer: err */
+    CHAT_EV_TOOL,      /* a piece of tool call `index`: id and name with the first, arguments piece */
+    CHAT_EV_MEMBER,    /* progress of a fusion's call: member */
+    CHAT_EV_USAGE,     /* usage so far or final: the last one counts; report for fusions */
+    CHAT_EV_FINISH,    /* last event of an answer: finish */
+    CHAT_EV_ERROR,     /* last event of a failed answer: err */
 };
 
 /* Borrowed for the time of the call. */
 struct chat_event {
     enum chat_event_kind kind;
-    struct span id,
-        model; /* START: the upstream's answer id and model name; REASONING: id of the block */
-    const struct span
-        *ignored;     /* START: fields of the request that this upstream cannot take and */
-    size_t n_ignored; /* that do not change its answer */
+    struct span id, model;  /* START: the upstream's answer id and model name; REASONING: id of the block */
+    const struct span *ignored; /* START: fields of the request that this upstream cannot take and */
+    size_t n_ignored;           /* that do not change its answer */
     struct span text;
-    struct span signature; /* REASONING; TOOL: to be replayed with the call */
-    struct span format;    /* REASONING: whose signature, as in chat_part */
-    bool signs_text;       /* REASONING with a signature: as in chat_part */
-    size_t index;          /* TOOL: 0-based number of the call */
+    struct span signature;  /* REASONING; TOOL: to be replayed with the call */
+    struct span format;     /* REASONING: whose signature, as in chat_part */
+    bool signs_text;        /* REASONING with a signature: as in chat_part */
+    size_t index;           /* TOOL: 0-based number of the call */
     struct span tool_id, tool_name, arguments;
-    bool tool_done; /* TOOL: arguments are whole with this piece */
+    bool tool_done;         /* TOOL: arguments are whole with this piece */
     const struct chat_member *member;
     struct chat_usage usage;
     const struct chat_fusion_report *report; /* USAGE of a fusion; else NULL */
@@ -250,14 +229,12 @@ const char *chat_finish_name(enum chat_finish f);             /* OpenAI's words 
 const char *chat_member_state_name(enum chat_member_state s); /* "ok", "abandoned", ... */
 const char *chat_role_name(enum chat_role r);
 
-/* --- sink and source
- * ------------------------------------------------------------------------------------- */
+/* --- sink and source ------------------------------------------------------------------------------------- */
 
 /* Consumes events, in order: START, then pieces, USAGE, then exactly one FINISH or ERROR; ERROR may
  * come first, or after a USAGE alone (what a failed call is reckoned to
  * cost). MEMBER may come at any time before the end. Called from the loop only, never from
- * inside chat_start() or chat_cancel(). May call chat_pause(), and chat_cancel() on its own call.
- */
+ * inside chat_start() or chat_cancel(). May call chat_pause(), and chat_cancel() on its own call. */
 struct chat_sink {
     void (*on_event)(struct chat_sink *s, const struct chat_event *ev);
 };
@@ -275,11 +252,11 @@ struct chat_call_ops {
 };
 
 struct chat_start_opts {
-    struct span request_id; /* for logs */
-    int64_t deadline_us;    /* loop time of the total limit, 0: the source's own */
-    unsigned depth;         /* fusions above this call: 0 for a client's */
-    const char *role;       /* "call", "member", "judge": for the ledger; static */
-    bool progress;          /* the sink wants CHAT_EV_MEMBER */
+    struct span request_id;  /* for logs */
+    int64_t deadline_us;     /* loop time of the total limit, 0: the source's own */
+    unsigned depth;          /* fusions above this call: 0 for a client's */
+    const char *role;        /* "call", "member", "judge": for the ledger; static */
+    bool progress;           /* the sink wants CHAT_EV_MEMBER */
 };
 
 struct chat_source {

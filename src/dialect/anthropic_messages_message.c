@@ -85,8 +85,7 @@ void ant_read_signature(struct span s, struct span *out_signature, struct span *
         *out_format = (struct span){0};
 }
 
-/* --- blocks
- * --------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 static bool read_text(struct blocks *b, const struct wire_path *at, json_val *v)
 {

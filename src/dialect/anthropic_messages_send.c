@@ -21,8 +21,7 @@ static bool is_system(const struct chat_message *m)
     return m->role == CHAT_SYSTEM || m->role == CHAT_DEVELOPER;
 }
 
-/* --- cache marks
- * ---------------------------------------------------------------------------------- */
+/* --- cache marks ------------------------------------------------------------------------------ */
 
 static size_t count_marks(const struct ant_out *o)
 {
@@ -46,8 +45,7 @@ static size_t count_marks(const struct ant_out *o)
     return n;
 }
 
-/* --- tools
- * ---------------------------------------------------------------------------------------- */
+/* --- tools ------------------------------------------------------------------------------------ */
 
 /* A schema without a type is one of any value; tools take objects. */
 static bool write_schema(struct ant_out *o, struct span schema)
@@ -175,8 +173,7 @@ static bool write_tools(struct ant_out *o)
     return true;
 }
 
-/* --- system
- * --------------------------------------------------------------------------------------- */
+/* --- system ----------------------------------------------------------------------------------- */
 
 #define ANSWER_IN_JSON                                                                             \
     SPAN("Answer with one JSON object and nothing else: no words before or behind it, no code "    \
@@ -218,8 +215,7 @@ static bool write_system(struct ant_out *o)
     return true;
 }
 
-/* --- the rest
- * ------------------------------------------------------------------------------------- */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 static void write_thinking(struct ant_out *o, const struct ant_plan *p)
 {

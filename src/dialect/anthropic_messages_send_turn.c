@@ -32,8 +32,7 @@ static bool is_system(const struct chat_message *m)
     return m->role == CHAT_SYSTEM || m->role == CHAT_DEVELOPER;
 }
 
-/* --- calls and their results
- * ---------------------------------------------------------------------- */
+/* --- calls and their results ------------------------------------------------------------------ */
 
 /* Calls of the last assistant turn by id, until the user turn that answers them. */
 struct pairs {
@@ -86,8 +85,7 @@ static bool note_result(struct ant_out *o, struct pairs *p, size_t index)
     return true;
 }
 
-/* All calls have their results before anything else is said. next: the message that comes instead.
- */
+/* All calls have their results before anything else is said. next: what comes instead. */
 static bool check_answered(struct ant_out *o, struct pairs *p, size_t next)
 {
     struct span id = {0};
@@ -103,17 +101,20 @@ static bool check_answered(struct ant_out *o, struct pairs *p, size_t next)
     return true;
 }
 
-/* --- one turn
- * ------------------------------------------------------------------------------------- */
+/* --- one turn --------------------------------------------------------------------------------- */
 
-static bool has_content(const struct ant_out *o, const struct chat_message *m)
+static bool has_blocks(const struct ant_out *o, const struct chat_message *m)
 {
-    if (m->role == CHAT_TOOL)
-        return true;
     for (size_t i = 0; i < m->n_parts; i++)
         if (ant_is_written(o, &m->parts[i]))
             return true;
     return false;
+}
+
+/* A result says something even when it is empty. */
+static bool has_content(const struct ant_out *o, const struct chat_message *m)
+{
+    return m->role == CHAT_TOOL || has_blocks(o, m);
 }
 
 static bool write_result(struct ant_out *o, size_t index)
@@ -121,7 +122,7 @@ static bool write_result(struct ant_out *o, size_t index)
     const struct chat_message *m = &o->r->messages[index];
     struct json_w *w = o->w;
     const struct chat_part *only = m->parts, *marked = NULL;
-    bool any = has_content(o, &(struct chat_message){.parts = m->parts, .n_parts = m->n_parts});
+    bool any = has_blocks(o, m);
     json_w_obj(w);
     wire_w_str(w, "type", SPAN("tool_result"));
     json_w_key(w, "tool_use_id");
@@ -231,8 +232,7 @@ static bool write_turn(struct ant_out *o, enum side side, size_t from, size_t to
     return true;
 }
 
-/* --- all of them
- * ---------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------------ */
 
 static bool check_turn(struct ant_out *o, struct pairs *p, enum side side, size_t from, size_t to)
 {

@@ -14,8 +14,7 @@
 /* ^[a-zA-Z0-9_-]{1,128}$: names of tools. */
 bool ant_is_tool_name(struct span s);
 
-/* --- requests of clients ------------------------------------------------------------------------
- */
+/* --- requests of clients ---------------------------------------------------------------------- */
 
 bool ant_read_request(struct arena *a, struct span body, struct chat_request *out, struct err *e);
 bool ant_read_count(struct arena *a, struct span body, struct chat_request *out, struct err *e);
@@ -31,13 +30,11 @@ MUST_USE bool ant_read_mark(struct arena *a, json_val *v, bool *out_mark, struct
                             struct err *e);
 
 /* A signature that is not Anthropic's goes to a client with its format before it ("format:sig"),
- * since a Messages client has no other place for it, and is told apart by that when it comes back.
- */
+ * since a Messages client has no other place for it, and is known by that when it comes back. */
 bool ant_write_signature(struct json_w *w, struct span signature, struct span format);
 void ant_read_signature(struct span s, struct span *out_signature, struct span *out_format);
 
-/* --- requests for upstreams ---------------------------------------------------------------------
- */
+/* --- requests for upstreams ------------------------------------------------------------------- */
 
 /* What a model is known to take; see model.c. */
 struct ant_model {
@@ -98,8 +95,7 @@ MUST_USE bool ant_write_input(struct json_w *w, struct json_scratch *scratch, st
 /* The id of a call, in the letters that Anthropic takes; the same for the same id. */
 void ant_write_call_id(struct json_w *w, struct span id);
 
-/* --- usage and errors
- * ------------------------------------------------------------------------------ */
+/* --- usage and errors ------------------------------------------------------------------------- */
 
 /* What v says goes over what *u holds: the counts of a stream are cumulative. False when v is no
  * usage. */
@@ -112,8 +108,7 @@ bool ant_write_error(const struct err *err, struct buf *out, struct err *e);
 /* The error of a stream that has begun: with code, status and retry_after. */
 void ant_write_stream_error(struct json_w *w, const struct err *err);
 
-/* --- answers
- * ------------------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 struct dialect_writer *ant_writer_new(const struct dialect_reply *r);
 void ant_writer_free(struct dialect_writer *w);

@@ -93,8 +93,7 @@ void wire_note(struct dialect_notes *notes, struct span name)
     notes->ignored[notes->n++] = name;
 }
 
-/* Made from the answer's id and the number of the call, so it is the same whenever it is asked for.
- */
+/* Made from the answer's id and the number of the call: the same whenever it is asked for. */
 static void make_id(struct span answer_id, size_t index, char out[static WIRE_CALL_ID_BYTES])
 {
     static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

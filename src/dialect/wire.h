@@ -46,8 +46,7 @@ static inline void wire_w_raw(struct json_w *w, const char *key, struct span jso
     json_w_raw(w, json);
 }
 
-/* --- tool call ids ------------------------------------------------------------------------------
- */
+/* --- tool call ids ---------------------------------------------------------------------------- */
 
 /* Letters and digits, as many as Mistral's clients demand of an id. */
 #define WIRE_CALL_ID_BYTES 9
@@ -63,14 +62,12 @@ struct wire_track {
 };
 void wire_track(struct wire_track *t, struct span piece);
 
-/* --- what was left out ---------------------------------------------------------------------------
- */
+/* --- what was left out ------------------------------------------------------------------------ */
 
 /* Lists a field that was left out; once. notes may be NULL. */
 void wire_note(struct dialect_notes *notes, struct span name);
 
-/* --- events of a reader that wait for reader_next() ----------------------------------------------
- */
+/* --- events of a reader that wait for reader_next() ------------------------------------------- */
 
 /* An event; where text came as no JSON string its arguments stand in a buffer that may move. */
 struct wire_pending {
@@ -88,12 +85,10 @@ void wire_queue_clear(struct wire_queue *q);
 /* Room for one more event, zeroed but for its kind; good until the next push. NULL when memory runs
  * out (*e set). */
 struct wire_pending *wire_push(struct wire_queue *q, enum chat_event_kind kind, struct err *e);
-/* The next event; false when there is none. args: the reader's buffer of arguments, NULL if none.
- */
+/* The next event; false when there is none. args: the reader's buffer of arguments, if any. */
 bool wire_pop(struct wire_queue *q, const struct buf *args, struct chat_event *out);
 
-/* --- usage: what we add to every dialect's object
- * --------------------------------------------------- */
+/* --- usage: what we add to every dialect's object --------------------------------------------- */
 
 /* A count of tokens: absent, negative and broken numbers count as `otherwise`. */
 int64_t wire_tokens(json_val *v, int64_t otherwise);
@@ -109,13 +104,11 @@ void wire_write_spend(struct json_w *w, const struct chat_usage *u,
 /* The object of a progress frame. */
 void wire_write_member(struct json_w *w, const struct chat_member *m);
 
-/* --- errors of upstreams
- * ---------------------------------------------------------------------------- */
+/* --- errors of upstreams ---------------------------------------------------------------------- */
 
 /* dialect.read_error for any shape of error object. */
 void wire_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
-/* Whether a chunk with status 200 is an error, and what it means. delivered: content came before.
- */
+/* Whether a chunk with status 200 is an error and which. delivered: content came before. */
 bool wire_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
 
 #endif
