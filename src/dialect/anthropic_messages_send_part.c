@@ -1,5 +1,5 @@
 /* dialect/anthropic_messages_send_part.c - chat_part -> a block of an upstream's body. */
-#include "base/text.h"
+#include "base/limits.h"
 #include "dialect/anthropic_priv.h"
 
 static bool part_bad(struct ant_out *o, size_t index, const struct chat_part *p, const char *why)
@@ -114,6 +114,19 @@ static void write_thinking(struct json_w *w, const struct chat_part *p)
     wire_w_str(w, redacted ? "data" : "signature", p->signature);
 }
 
+/* Arguments stand in strings elsewhere, here they are a part of the body: five levels down, and all
+ * that reads bodies has a limit. */
+static bool is_deep(struct span json)
+{
+    struct wire_track t = {0};
+    unsigned deepest = 0;
+    for (size_t i = 0; i < json.n; i++) {
+        wire_track(&t, (struct span){json.p + i, 1});
+        deepest = t.depth > deepest ? t.depth : deepest;
+    }
+    return deepest > LIMIT_JSON_DEPTH - 5;
+}
+
 bool ant_write_input(struct json_w *w, struct json_scratch *scratch, struct span arguments,
                      struct err *e)
 {
@@ -124,7 +137,7 @@ bool ant_write_input(struct json_w *w, struct json_scratch *scratch, struct span
         json_w_raw(w, SPAN("{}"));
         return true;
     }
-    if (json_parse_scratch(scratch, text, &v, &why) && json_is_obj(v)) {
+    if (json_parse_scratch(scratch, text, &v, &why) && json_is_obj(v) && !is_deep(text)) {
         json_w_raw(w, text);
         return true;
     }

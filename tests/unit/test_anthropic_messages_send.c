@@ -462,6 +462,41 @@ static void test_own_thinking(void **state)
     }
 }
 
+/* Arguments may be as deep as a body may be here, and no deeper: what is written can be read. */
+static void test_deep_arguments(void **state)
+{
+    for (unsigned depth = 57; depth < 63; depth++) {
+        AUTO(arena) a = arena_new(0);
+        struct dialect_notes notes = {0};
+        struct buf in, out;
+        struct err e = {0};
+        json_val *v;
+        buf_init(&in, KIB(4));
+        buf_init(&out, KIB(4));
+        assert_true(buf_add(&in,
+                            SPAN("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":"
+                                 "\"a\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c\","
+                                 "\"type\":\"function\",\"function\":{\"name\":\"f\","
+                                 "\"arguments\":\""),
+                            &e));
+        for (unsigned i = 0; i < depth; i++)
+            assert_true(buf_add(&in, SPAN("{\\\"x\\\":"), &e));
+        assert_true(buf_add_char(&in, '1', &e));
+        for (unsigned i = 0; i < depth; i++)
+            assert_true(buf_add_char(&in, '}', &e));
+        assert_true(buf_add(&in,
+                            SPAN("\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":"
+                                 "\"r\"}]}"),
+                            &e));
+        assert_true(send(a, buf_span(&in), NULL, &out, &notes, &e));
+        assert_true(json_parse(a, buf_span(&out), &v, &e));
+        bool wrapped = span_index(buf_span(&out), SPAN("{\"arguments\":\"{")) < out.n;
+        assert_true(wrapped == (depth > 59));
+        buf_done(&in);
+        buf_done(&out);
+    }
+}
+
 static void test_no_memory(void **state)
 {
     for (size_t i = 0; i < COUNT_OF(turns); i++) {
@@ -488,9 +523,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sent),       cmocka_unit_test(test_wrong),
-        cmocka_unit_test(test_vocabulary), cmocka_unit_test(test_own_thinking),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_sent),           cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_vocabulary),     cmocka_unit_test(test_own_thinking),
+        cmocka_unit_test(test_deep_arguments), cmocka_unit_test(test_no_memory),
     };
     buf_init(&text, MIB(1));
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
