@@ -174,7 +174,7 @@ static bool push_piece(struct dialect_reader *rd, size_t index, struct span piec
     p->ev.index = index;
     p->ev.arguments = piece;
     c->n_args += piece.n;
-    wire_track(&c->track, piece);
+    wire_track_feed(&c->track, piece);
     return true;
 }
 

@@ -6,14 +6,6 @@
  * anthropic_messages_tool.c. */
 #include "dialect/anthropic_priv.h"
 
-static bool read_model(struct wire_in *in, json_val *v)
-{
-    if (!json_is_str(v) || json_str(v).n == 0)
-        return wire_bad_key(NULL, "model", in->e, "must be the name of a model (GET /v1/models)");
-    in->r->model = json_str(v);
-    return true;
-}
-
 /* Both are read when all fields are known: `system` becomes the first message. */
 static bool read_later(struct wire_in *in, json_val *v)
 {
@@ -66,7 +58,7 @@ static bool read_metadata(struct wire_in *in, json_val *v)
     static const struct wire_path at = {NULL, "metadata", 0};
     static const char *const known[] = {"user_id", NULL};
     if (!json_is_obj(v))
-        return wire_top_bad(in, "metadata", v, "an object");
+        return wire_bad_type(in, "metadata", v, "an object");
     return wire_get_str(v, "user_id", false, &at, &in->r->user, in->e) &&
            wire_add_inner(in, "metadata", v, known, true);
 }
@@ -80,7 +72,7 @@ static bool read_thinking(struct wire_in *in, json_val *v)
     json_val *budget = wire_get(v, "budget_tokens");
     struct span type = {0};
     if (!json_is_obj(v))
-        return wire_top_bad(in, "thinking", v, "an object with a type");
+        return wire_bad_type(in, "thinking", v, "an object with a type");
     if (!wire_get_str(v, "type", true, &at, &type, in->e))
         return false;
     if (span_eq(type, SPAN("enabled"))) {
@@ -131,14 +123,14 @@ static bool read_output_config(struct wire_in *in, json_val *v)
     json_val *format = wire_get(v, "format");
     struct span effort;
     if (!json_is_obj(v))
-        return wire_top_bad(in, "output_config", v, "an object");
+        return wire_bad_type(in, "output_config", v, "an object");
     return wire_get_str(v, "effort", false, &at, &effort, in->e) &&
            (!format || read_format(in, &at_format, format)) &&
            wire_add_inner(in, "output_config", v, known, false);
 }
 
 static const struct wire_field fields[] = {
-    {SPAN_INIT("model"), CARRIED, OWN, .read = read_model},
+    {SPAN_INIT("model"), CARRIED, OWN, .read = wire_read_model},
     {SPAN_INIT("messages"), CARRIED, OWN, .read = read_later},
     {SPAN_INIT("system"), CARRIED, OWN, .read = read_later},
     {SPAN_INIT("max_tokens"), CARRIED, OWN, .read = read_max_tokens},
@@ -152,7 +144,7 @@ static const struct wire_field fields[] = {
     {SPAN_INIT("thinking"), CARRIED, OWN, .read = read_thinking},
     {SPAN_INIT("output_config"), CARRIED, OWN, .read = read_output_config},
     {SPAN_INIT("output_format"), CARRIED, OWN, .read = read_output_format},
-    {SPAN_INIT("fusion"), CARRIED, OWN, .read = wire_read_fusion},
+    {SPAN_INIT("fusion"), CARRIED, OBJECT, WIRE_AT(fusion)},
     {SPAN_INIT("metadata"), HINT, OWN, .read = read_metadata},
     {SPAN_INIT("service_tier"), HINT, KEEP},
     {SPAN_INIT("speed"), HINT, KEEP},

@@ -89,8 +89,8 @@ static bool write_tool(struct ant_out *o, size_t index)
     if (!ant_is_tool_name(t->name))
         return wire_bad_key(&at, "name", o->e, "must match ^[a-zA-Z0-9_-]{1,128}$");
     json_w_obj(o->w);
-    wire_w_str(o->w, "name", t->name);
-    wire_w_str(o->w, "description", t->description);
+    wire_str(o->w, "name", t->name);
+    wire_str(o->w, "description", t->description);
     if (!write_schema(o, t->parameters))
         return false;
     if (t->strict == 1) {
@@ -118,7 +118,7 @@ static void write_choice(struct ant_out *o)
     json_w_key(o->w, "type");
     json_w_cstr(o->w, names[r->tool_choice]);
     if (r->tool_choice == CHAT_CHOICE_NAMED)
-        wire_w_str(o->w, "name", r->tool_choice_name);
+        wire_str(o->w, "name", r->tool_choice_name);
     if (single) {
         json_w_key(o->w, "disable_parallel_tool_use");
         json_w_bool(o->w, true);
@@ -146,13 +146,13 @@ static bool write_past_tools(struct ant_out *o, struct map *seen)
                 json_w_arr(o->w);
             }
             json_w_obj(o->w);
-            wire_w_str(o->w, "name", p->name);
-            wire_w_raw(o->w, "input_schema", SPAN("{\"type\":\"object\"}"));
+            wire_str(o->w, "name", p->name);
+            wire_raw(o->w, "input_schema", SPAN("{\"type\":\"object\"}"));
             json_w_obj_end(o->w);
         }
     if (n > 0) {
         json_w_arr_end(o->w);
-        wire_w_raw(o->w, "tool_choice", SPAN("{\"type\":\"none\"}"));
+        wire_raw(o->w, "tool_choice", SPAN("{\"type\":\"none\"}"));
     }
     return true;
 }
@@ -183,8 +183,8 @@ static bool write_tools(struct ant_out *o)
 static void write_json_wish(struct ant_out *o)
 {
     json_w_obj(o->w);
-    wire_w_str(o->w, "type", SPAN("text"));
-    wire_w_str(o->w, "text", ANSWER_IN_JSON);
+    wire_str(o->w, "type", SPAN("text"));
+    wire_str(o->w, "text", ANSWER_IN_JSON);
     json_w_obj_end(o->w);
     wire_note(o->notes, SPAN("response_format"));
 }
@@ -239,7 +239,7 @@ static void write_thinking(struct ant_out *o, const struct ant_plan *p)
         json_w_i64(o->w, p->budget);
     }
     if (shows)
-        wire_w_str(o->w, "display", p->display);
+        wire_str(o->w, "display", p->display);
     json_w_obj_end(o->w);
 }
 
@@ -248,8 +248,8 @@ static void write_format(struct ant_out *o)
     const struct chat_request *r = o->r;
     json_w_key(o->w, "format");
     json_w_obj(o->w);
-    wire_w_str(o->w, "type", SPAN("json_schema"));
-    wire_w_raw(o->w, "schema", r->format_schema);
+    wire_str(o->w, "type", SPAN("json_schema"));
+    wire_raw(o->w, "schema", r->format_schema);
     json_w_obj_end(o->w);
     if (r->format_description.p)
         wire_note(o->notes, SPAN("response_format.json_schema.description"));
@@ -267,7 +267,7 @@ static void write_output_config(struct ant_out *o, const struct ant_plan *p)
         return;
     json_w_key(o->w, "output_config");
     json_w_obj(o->w);
-    wire_w_str(o->w, "effort", p->effort);
+    wire_str(o->w, "effort", p->effort);
     if (schema)
         write_format(o);
     for (size_t i = 0; i < r->n_extras && more; i++)
@@ -308,10 +308,10 @@ static bool write_sampling(struct ant_out *o, const struct ant_plan *p, struct a
         leave_out(o, "top_k", r->top_k);
         return true;
     }
-    wire_w_raw(o->w, "temperature", r->temperature);
+    wire_raw(o->w, "temperature", r->temperature);
     if (o->same || !r->temperature.p || number_of(r->top_p) != 1)
-        wire_w_raw(o->w, "top_p", r->top_p);
-    wire_w_raw(o->w, "top_k", r->top_k);
+        wire_raw(o->w, "top_p", r->top_p);
+    wire_raw(o->w, "top_k", r->top_k);
     return true;
 }
 
@@ -351,7 +351,7 @@ static void write_hints(struct ant_out *o)
         return;
     json_w_key(o->w, "metadata");
     json_w_obj(o->w);
-    wire_w_str(o->w, "user_id", r->user);
+    wire_str(o->w, "user_id", r->user);
     if (more)
         wire_write_inner(o->w, r->extras, r->n_extras, SPAN("metadata"));
     json_w_obj_end(o->w);
@@ -395,7 +395,7 @@ static bool write_body(struct ant_out *o, const struct dialect_target *t)
     int64_t max_tokens = limit_of(o, t);
     struct ant_plan plan;
     json_w_obj(o->w);
-    wire_w_str(o->w, "model", model);
+    wire_str(o->w, "model", model);
     json_w_key(o->w, "max_tokens");
     json_w_i64(o->w, max_tokens);
     if (!check_unsaid(o) ||

@@ -47,7 +47,7 @@ void ant_write_mark(struct ant_out *o, struct span cache)
         wire_note(o->notes, SPAN("cache_control"));
         return;
     }
-    wire_w_raw(o->w, "cache_control", cache.p ? cache : SPAN("{\"type\":\"ephemeral\"}"));
+    wire_raw(o->w, "cache_control", cache.p ? cache : SPAN("{\"type\":\"ephemeral\"}"));
 }
 
 /* "data:application/pdf;base64,JVBERi0..." */
@@ -65,9 +65,9 @@ static bool cut_data_url(struct span url, struct span *out_type, struct span *ou
 
 static void write_base64(struct json_w *w, struct span type, struct span data)
 {
-    wire_w_str(w, "type", SPAN("base64"));
-    wire_w_str(w, "media_type", type);
-    wire_w_str(w, "data", data);
+    wire_str(w, "type", SPAN("base64"));
+    wire_str(w, "media_type", type);
+    wire_str(w, "data", data);
 }
 
 /* Opens and closes `source`. */
@@ -83,15 +83,15 @@ static bool write_source(struct ant_out *o, size_t index, const struct chat_part
     json_w_key(w, "source");
     json_w_obj(w);
     if (p->file_id.p) {
-        wire_w_str(w, "type", SPAN("file"));
-        wire_w_str(w, "file_id", p->file_id);
+        wire_str(w, "type", SPAN("file"));
+        wire_str(w, "file_id", p->file_id);
     } else if (document && p->text.p) {
-        wire_w_str(w, "type", SPAN("text"));
-        wire_w_str(w, "media_type", SPAN("text/plain"));
-        wire_w_str(w, "data", p->text);
+        wire_str(w, "type", SPAN("text"));
+        wire_str(w, "media_type", SPAN("text/plain"));
+        wire_str(w, "data", p->text);
     } else if (span_starts(p->url, SPAN("http://")) || span_starts(p->url, SPAN("https://"))) {
-        wire_w_str(w, "type", SPAN("url"));
-        wire_w_str(w, "url", p->url);
+        wire_str(w, "type", SPAN("url"));
+        wire_str(w, "url", p->url);
     } else if (!cut_data_url(p->url, &type, &data)) {
         return part_bad(o, index, p, "is neither an http URL nor a data: URL in base64");
     } else if (document && !span_eq_nocase(type, SPAN("application/pdf")) && !o->same) {
@@ -108,10 +108,10 @@ static bool write_source(struct ant_out *o, size_t index, const struct chat_part
 static void write_thinking(struct json_w *w, const struct chat_part *p)
 {
     bool redacted = p->text.n == 0 && !p->signs_text;
-    wire_w_str(w, "type", redacted ? SPAN("redacted_thinking") : SPAN("thinking"));
+    wire_str(w, "type", redacted ? SPAN("redacted_thinking") : SPAN("thinking"));
     if (!redacted)
-        wire_w_str(w, "thinking", p->text.p ? p->text : SPAN(""));
-    wire_w_str(w, redacted ? "data" : "signature", p->signature);
+        wire_str(w, "thinking", p->text.p ? p->text : SPAN(""));
+    wire_str(w, redacted ? "data" : "signature", p->signature);
 }
 
 /* Arguments stand in strings elsewhere, here they are a part of the body: five levels down, and all
@@ -121,7 +121,7 @@ static bool is_deep(struct span json)
     struct wire_track t = {0};
     unsigned deepest = 0;
     for (size_t i = 0; i < json.n; i++) {
-        wire_track(&t, (struct span){json.p + i, 1});
+        wire_track_feed(&t, (struct span){json.p + i, 1});
         deepest = t.depth > deepest ? t.depth : deepest;
     }
     return deepest > LIMIT_JSON_DEPTH - 5;
@@ -147,7 +147,7 @@ bool ant_write_input(struct json_w *w, struct json_scratch *scratch, struct span
         return false;
     }
     json_w_obj(w);
-    wire_w_str(w, "arguments", arguments);
+    wire_str(w, "arguments", arguments);
     json_w_obj_end(w);
     return true;
 }
@@ -166,13 +166,13 @@ void ant_write_call_id(struct json_w *w, struct span id)
 static bool write_call(struct ant_out *o, const struct chat_part *p)
 {
     struct json_w *w = o->w;
-    wire_w_str(w, "type", SPAN("tool_use"));
+    wire_str(w, "type", SPAN("tool_use"));
     json_w_key(w, "id");
     if (o->same)
         json_w_str(w, p->id);
     else
         ant_write_call_id(w, p->id);
-    wire_w_str(w, "name", p->name);
+    wire_str(w, "name", p->name);
     json_w_key(w, "input");
     return ant_write_input(w, &o->scratch, p->arguments, o->e);
 }
@@ -183,17 +183,17 @@ static bool write_inside(struct ant_out *o, size_t index, const struct chat_part
     switch (p->kind) {
     case CHAT_PART_TEXT:
     case CHAT_PART_REFUSAL:
-        wire_w_str(w, "type", SPAN("text"));
-        wire_w_str(w, "text", p->text);
+        wire_str(w, "type", SPAN("text"));
+        wire_str(w, "text", p->text);
         return true;
     case CHAT_PART_IMAGE:
-        wire_w_str(w, "type", SPAN("image"));
+        wire_str(w, "type", SPAN("image"));
         if (p->detail.p && !span_eq(p->detail, SPAN("auto")))
             wire_note(o->notes, SPAN("image_url.detail"));
         return write_source(o, index, p);
     case CHAT_PART_DOCUMENT:
-        wire_w_str(w, "type", SPAN("document"));
-        wire_w_str(w, "title", p->file_name);
+        wire_str(w, "type", SPAN("document"));
+        wire_str(w, "title", p->file_name);
         return write_source(o, index, p);
     case CHAT_PART_AUDIO:
         return part_bad(o, index, p, "is audio, which the upstream of this model does not hear");

@@ -124,14 +124,14 @@ static bool write_result(struct ant_out *o, size_t index)
     const struct chat_part *only = m->parts, *marked = NULL;
     bool any = has_blocks(o, m);
     json_w_obj(w);
-    wire_w_str(w, "type", SPAN("tool_result"));
+    wire_str(w, "type", SPAN("tool_result"));
     json_w_key(w, "tool_use_id");
     if (o->same)
         json_w_str(w, m->tool_call_id);
     else
         ant_write_call_id(w, m->tool_call_id);
     if (m->n_parts == 1 && only->kind == CHAT_PART_TEXT && any && !only->raw.p) {
-        wire_w_str(w, "content", only->text);
+        wire_str(w, "content", only->text);
     } else if (any) {
         json_w_key(w, "content");
         json_w_arr(w);
@@ -173,8 +173,8 @@ static bool write_system_text(struct ant_out *o, const struct chat_message *m)
         return false;
     wire_note(o->notes, SPAN("messages.role"));
     json_w_obj(w);
-    wire_w_str(w, "type", SPAN("text"));
-    wire_w_str(w, "text", buf_span(&o->text));
+    wire_str(w, "type", SPAN("text"));
+    wire_str(w, "text", buf_span(&o->text));
     json_w_obj_end(w);
     return true;
 }

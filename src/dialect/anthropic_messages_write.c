@@ -78,10 +78,10 @@ void ant_writer_free(struct dialect_writer *w)
 static void write_head(struct json_w *j, struct span id, struct span model)
 {
     json_w_obj(j);
-    wire_w_str(j, "id", id);
-    wire_w_str(j, "type", SPAN("message"));
-    wire_w_str(j, "role", SPAN("assistant"));
-    wire_w_str(j, "model", model);
+    wire_str(j, "id", id);
+    wire_str(j, "type", SPAN("message"));
+    wire_str(j, "role", SPAN("assistant"));
+    wire_str(j, "model", model);
     json_w_key(j, "content");
     json_w_arr(j);
 }
@@ -172,7 +172,7 @@ static bool send_redacted(struct dialect_writer *w, const struct chat_event *ev,
         return false;
     json_w_init(&j, out, e);
     json_w_obj(&j);
-    wire_w_str(&j, "type", SPAN("redacted_thinking"));
+    wire_str(&j, "type", SPAN("redacted_thinking"));
     json_w_key(&j, "data");
     ant_write_signature(&j, ev->signature, ev->format);
     json_w_obj_end(&j);
@@ -217,10 +217,10 @@ static bool send_call(struct dialect_writer *w, size_t index, struct buf *out, s
         return false;
     json_w_init(&j, out, e);
     json_w_obj(&j);
-    wire_w_str(&j, "type", SPAN("tool_use"));
-    wire_w_str(&j, "id", wire_call_id(buf_span(&t->id), buf_span(&w->id), index, made));
-    wire_w_str(&j, "name", buf_span(&t->name));
-    wire_w_raw(&j, "input", SPAN("{}"));
+    wire_str(&j, "type", SPAN("tool_use"));
+    wire_str(&j, "id", wire_call_id(buf_span(&t->id), buf_span(&w->id), index, made));
+    wire_str(&j, "name", buf_span(&t->name));
+    wire_raw(&j, "input", SPAN("{}"));
     json_w_obj_end(&j);
     if (!json_w_end(&j) || !buf_add(out, SPAN("}\n\n"), e) ||
         !open_delta(w, SPAN("input_json_delta\",\"partial_json\":"), out, e))
@@ -332,7 +332,7 @@ static bool on_finish(struct dialect_writer *w, const struct chat_event *ev, str
         return false;
     json_w_init(&j, out, e);
     json_w_obj(&j);
-    wire_w_str(&j, "type", SPAN("message_delta"));
+    wire_str(&j, "type", SPAN("message_delta"));
     json_w_key(&j, "delta");
     json_w_obj(&j);
     write_stop(&j, reason_of(ev->finish, any, w->refused, ev->stop_sequence.n > 0),
@@ -425,9 +425,9 @@ static void unary_thinking(struct json_w *j, const struct chat_collect *c)
         const struct chat_collected_block *b = &c->blocks[i];
         bool redacted = b->n == 0 && !b->signs_text;
         json_w_obj(j);
-        wire_w_str(j, "type", redacted ? SPAN("redacted_thinking") : SPAN("thinking"));
+        wire_str(j, "type", redacted ? SPAN("redacted_thinking") : SPAN("thinking"));
         if (!redacted)
-            wire_w_str(j, "thinking", b->n > 0 ? chat_collected_text(c, b) : SPAN(""));
+            wire_str(j, "thinking", b->n > 0 ? chat_collected_text(c, b) : SPAN(""));
         json_w_key(j, redacted ? "data" : "signature");
         ant_write_signature(j, buf_span(&b->signature), buf_span(&b->format));
         json_w_obj_end(j);
@@ -439,8 +439,8 @@ static void unary_text(struct json_w *j, const struct buf *text)
     if (text->n == 0)
         return;
     json_w_obj(j);
-    wire_w_str(j, "type", SPAN("text"));
-    wire_w_str(j, "text", buf_span(text));
+    wire_str(j, "type", SPAN("text"));
+    wire_str(j, "text", buf_span(text));
     json_w_obj_end(j);
 }
 
@@ -460,9 +460,9 @@ static bool unary_calls(struct json_w *j, const struct dialect_reply *r,
             if (span_eq(buf_span(&c->tools[k].id), id))
                 id = (struct span){"", 0};
         json_w_obj(j);
-        wire_w_str(j, "type", SPAN("tool_use"));
-        wire_w_str(j, "id", wire_call_id(id, r->id, i, made));
-        wire_w_str(j, "name", buf_span(&t->name));
+        wire_str(j, "type", SPAN("tool_use"));
+        wire_str(j, "id", wire_call_id(id, r->id, i, made));
+        wire_str(j, "name", buf_span(&t->name));
         json_w_key(j, "input");
         ok = ant_write_input(j, &scratch, buf_span(&t->arguments), e);
         json_w_obj_end(j);

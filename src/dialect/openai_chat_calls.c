@@ -152,7 +152,7 @@ static bool read_fragment(struct dialect_reader *rd, json_val *v, struct err *e)
     bool late_id = c->started && c->id.n == 0 && f.id.n > 0;
     if (!keep(&c->id, f.id, e) || !keep(&c->name, f.name, e))
         return false;
-    wire_track(&c->track, f.args);
+    wire_track_feed(&c->track, f.args);
     c->n_args += f.args.n;
     rd->delivered = true;
     return c->started ? go_on(rd, c, &f, late_id, signature, e)

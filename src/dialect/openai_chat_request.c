@@ -5,14 +5,6 @@
 #include "dialect/openai_chat_priv.h"
 #include "dialect/wire_fields.h"
 
-static bool read_model(struct wire_in *in, json_val *v)
-{
-    if (!json_is_str(v) || json_str(v).n == 0)
-        return wire_bad_key(NULL, "model", in->e, "must be the name of a model (GET /v1/models)");
-    in->r->model = json_str(v);
-    return true;
-}
-
 static bool read_messages(struct wire_in *in, json_val *v)
 {
     return oai_read_messages(in->a, v, in->r, in->e);
@@ -37,7 +29,7 @@ static bool read_format(struct wire_in *in, json_val *v)
     struct chat_request *r = in->r;
     struct span type = {0};
     if (!json_is_obj(v))
-        return wire_top_bad(in, "response_format", v, "an object");
+        return wire_bad_type(in, "response_format", v, "an object");
     if (!wire_get_str(v, "type", true, &at, &type, in->e))
         return false;
     r->format = span_eq(type, SPAN("text"))          ? CHAT_FORMAT_TEXT
@@ -111,7 +103,7 @@ static bool read_n(struct wire_in *in, json_val *v)
 static bool read_logprobs(struct wire_in *in, json_val *v)
 {
     if (!json_is_bool(v))
-        return wire_top_bad(in, "logprobs", v, "true or false");
+        return wire_bad_type(in, "logprobs", v, "true or false");
     in->r->logprobs = json_true(v);
     return !json_true(v) || wire_bad_key(NULL, "logprobs", in->e,
                                          "are not supported: leave the field out or send false");
@@ -157,7 +149,7 @@ static bool read_modalities(struct wire_in *in, json_val *v)
     struct span key;
     json_val *s;
     if (!json_is_arr(v))
-        return wire_top_bad(in, "modalities", v, "a list");
+        return wire_bad_type(in, "modalities", v, "a list");
     for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &s);)
         if (!span_eq(json_str(s), SPAN("text")))
             return wire_bad_key(NULL, "modalities", in->e,
@@ -171,21 +163,15 @@ static bool read_stream_options(struct wire_in *in, json_val *v)
     static const char *const known[] = {"include_usage", NULL};
     json_val *usage = wire_get(v, "include_usage");
     if (!json_is_obj(v))
-        return wire_top_bad(in, "stream_options", v, "an object");
+        return wire_bad_type(in, "stream_options", v, "an object");
     if (usage && !json_is_bool(usage))
-        return wire_top_bad(in, "stream_options.include_usage", usage, "true or false");
+        return wire_bad_type(in, "stream_options.include_usage", usage, "true or false");
     in->r->stream_usage = json_true(usage);
     return wire_add_inner(in, "stream_options", v, known, true);
 }
 
-static bool read_metadata(struct wire_in *in, json_val *v)
-{
-    return json_is_obj(v) ? json_raw(in->a, v, &in->r->metadata, in->e)
-                          : wire_top_bad(in, "metadata", v, "an object");
-}
-
 static const struct wire_field fields[] = {
-    {SPAN_INIT("model"), CARRIED, OWN, .read = read_model},
+    {SPAN_INIT("model"), CARRIED, OWN, .read = wire_read_model},
     {SPAN_INIT("messages"), CARRIED, OWN, .read = read_messages},
     {SPAN_INIT("stream"), CARRIED, OWN, .read = wire_read_stream},
     {SPAN_INIT("stream_options"), CARRIED, OWN, .read = read_stream_options},
@@ -203,7 +189,7 @@ static const struct wire_field fields[] = {
     {SPAN_INIT("parallel_tool_calls"), CARRIED, FLAG, WIRE_AT(parallel_tool_calls)},
     {SPAN_INIT("response_format"), CARRIED, OWN, .read = read_format},
     {SPAN_INIT("reasoning_effort"), CARRIED, STRING, WIRE_AT(reasoning_effort)},
-    {SPAN_INIT("fusion"), CARRIED, OWN, .read = wire_read_fusion},
+    {SPAN_INIT("fusion"), CARRIED, OBJECT, WIRE_AT(fusion)},
     {SPAN_INIT("n"), MEANING, OWN, .read = read_n},
     {SPAN_INIT("logprobs"), MEANING, OWN, .read = read_logprobs},
     {SPAN_INIT("top_logprobs"), MEANING, OWN, .read = read_top_logprobs},
@@ -217,7 +203,7 @@ static const struct wire_field fields[] = {
     {SPAN_INIT("web_search_options"), MEANING, KEEP},
     {SPAN_INIT("moderation"), MEANING, KEEP},
     {SPAN_INIT("user"), HINT, STRING, WIRE_AT(user)},
-    {SPAN_INIT("metadata"), HINT, OWN, .read = read_metadata},
+    {SPAN_INIT("metadata"), HINT, OBJECT, WIRE_AT(metadata)},
     {SPAN_INIT("store"), HINT, KEEP},
     {SPAN_INIT("service_tier"), HINT, KEEP},
     {SPAN_INIT("prompt_cache_key"), HINT, KEEP},

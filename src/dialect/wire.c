@@ -111,7 +111,7 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
     return (struct span){made, WIRE_CALL_ID_BYTES};
 }
 
-void wire_track(struct wire_track *t, struct span s)
+void wire_track_feed(struct wire_track *t, struct span s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];

@@ -31,14 +31,14 @@ MUST_USE bool wire_get_str(json_val *obj, const char *key, bool required,
 json_val *wire_get(json_val *obj, const char *key);
 
 /* Members of an object being written; a span whose p is NULL is left out. */
-static inline void wire_w_str(struct json_w *w, const char *key, struct span s)
+static inline void wire_str(struct json_w *w, const char *key, struct span s)
 {
     if (!s.p)
         return;
     json_w_key(w, key);
     json_w_str(w, s);
 }
-static inline void wire_w_raw(struct json_w *w, const char *key, struct span json)
+static inline void wire_raw(struct json_w *w, const char *key, struct span json)
 {
     if (!json.p)
         return;
@@ -60,7 +60,7 @@ struct wire_track {
     unsigned depth;
     bool in_string, escaped, whole;
 };
-void wire_track(struct wire_track *t, struct span piece);
+void wire_track_feed(struct wire_track *t, struct span piece);
 
 /* --- what was left out ------------------------------------------------------------------------ */
 
@@ -106,6 +106,15 @@ void wire_write_member(struct json_w *w, const struct chat_member *m);
 
 /* --- errors of upstreams ---------------------------------------------------------------------- */
 
+/* What an error body says, in whatever shape; spans borrow from the document. */
+struct wire_said {
+    struct span message, code, type, param;
+    int64_t status; /* number in `code` or `status`, 0: none */
+};
+/* Whether code or type is this word. */
+bool wire_says(const struct wire_said *s, const char *word);
+/* The refusal as an error of ours; status is the upstream's, or what its words amount to. */
+void wire_refused(int status, const struct wire_said *s, struct err *out);
 /* dialect.read_error for any shape of error object. */
 void wire_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
 /* Whether a chunk with status 200 is an error and which. delivered: content came before. */

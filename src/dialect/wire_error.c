@@ -9,12 +9,6 @@
 /* Bytes of an upstream's message that a client gets to see. */
 #define EXCERPT_BYTES 200
 
-/* What an error body says, in whatever shape; spans borrow from the document. */
-struct said {
-    struct span message, code, type, param;
-    int64_t status; /* number in `code` or `status`, 0: none */
-};
-
 static json_val *first_of(json_val *v)
 {
     return json_is_arr(v) ? json_iter_of(v).at : v;
@@ -38,9 +32,9 @@ static struct span loc_of(json_val *v)
     return last;
 }
 
-static struct said read_said(json_val *root)
+static struct wire_said read_said(json_val *root)
 {
-    struct said s = {0};
+    struct wire_said s = {0};
     root = first_of(root); /* Gemini's compatible surface wraps it in a list */
     json_val *err = json_get(root, "error");
     json_val *from = json_is_obj(err) ? err : root;
@@ -76,7 +70,7 @@ static bool mentions(struct span text, const char *word)
     return false;
 }
 
-static bool is_context_length(const struct said *s)
+static bool is_context_length(const struct wire_said *s)
 {
     static const char *const words[] = {
         "maximum context length", "context length exceeded",       "context window",
@@ -91,13 +85,13 @@ static bool is_context_length(const struct said *s)
     return false;
 }
 
-static bool says(const struct said *s, const char *word)
+bool wire_says(const struct wire_said *s, const char *word)
 {
     return span_eq(s->code, span_of(word)) || span_eq(s->type, span_of(word));
 }
 
 /* Codes that keep their name on the way through; all else gets the code of its class. */
-static const char *known_code(const struct said *s)
+static const char *known_code(const struct wire_said *s)
 {
     static const char *const codes[] = {
         "model_not_found",   "content_filter",        "content_policy_violation",
@@ -107,10 +101,10 @@ static const char *known_code(const struct said *s)
         "timeout",           "unavailable",           "rate_limit_exceeded",
     };
     for (size_t i = 0; i < COUNT_OF(codes); i++)
-        if (says(s, codes[i]))
+        if (wire_says(s, codes[i]))
             return codes[i];
     /* Anthropic's: {"type":"not_found_error","message":"model: claude-x"} */
-    bool model = says(s, "not_found_error") && span_starts(s->message, SPAN("model:"));
+    bool model = wire_says(s, "not_found_error") && span_starts(s->message, SPAN("model:"));
     return model ? "model_not_found" : NULL;
 }
 
@@ -146,21 +140,21 @@ static const struct verdict verdicts[] = {
      false},
 };
 
-static struct verdict judge_status(int status, const struct said *s)
+static struct verdict judge_status(int status, const struct wire_said *s)
 {
     struct verdict v = {status, ERR_UPSTREAM, SENT_MAYBE, 0, NULL, "the upstream failed", false};
     if (status >= 400 && status < 500)
         v.sent = SENT_REFUSED;
     /* OpenAI says 429 here too, but waiting does not help. */
-    if (says(s, "insufficient_quota") || says(s, "billing_hard_limit_reached"))
+    if (wire_says(s, "insufficient_quota") || wire_says(s, "billing_hard_limit_reached"))
         status = status == 429 ? 402 : status;
     /* Anthropic's word for it comes with 400. */
-    if (says(s, "billing_error") || mentions(s->message, "credit balance is too low"))
+    if (wire_says(s, "billing_error") || mentions(s->message, "credit balance is too low"))
         status = status == 400 ? 402 : status;
     for (size_t i = 0; i < COUNT_OF(verdicts); i++)
         if (verdicts[i].from == status)
             v = verdicts[i];
-    if (says(s, "budget_exceeded")) { /* a fusor upstream of us */
+    if (wire_says(s, "budget_exceeded")) { /* a fusor upstream of us */
         v.code = NULL;
         v.words = "the upstream refused it by a budget";
     }
@@ -174,7 +168,7 @@ static struct verdict judge_status(int status, const struct said *s)
     return v;
 }
 
-static void fill(int status, const struct said *s, struct err *out)
+void wire_refused(int status, const struct wire_said *s, struct err *out)
 {
     struct verdict v = judge_status(status, s);
     char text[EXCERPT_BYTES + 1], param[sizeof out->param];
@@ -197,19 +191,19 @@ static void fill(int status, const struct said *s, struct err *out)
 void wire_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out)
 {
     struct json_scratch scratch;
-    struct said s = {0};
+    struct wire_said s = {0};
     json_val *root = NULL;
     json_scratch_init(&scratch);
     if (body.n > 0 && body.n <= LIMIT_SMALL_BODY_BYTES &&
         json_parse_scratch(&scratch, body, &root, NULL))
         s = read_said(root);
-    fill(status, &s, out);
+    wire_refused(status, &s, out);
     out->retry_after_ms = retry_after_ms;
     json_scratch_done(&scratch);
 }
 
 /* Words that stand for a status where an error in a stream has no number. */
-static int status_of_words(const struct said *s)
+static int status_of_words(const struct wire_said *s)
 {
     static const struct {
         const char *word;
@@ -226,7 +220,7 @@ static int status_of_words(const struct said *s)
         {"request_too_large", 413},
     };
     for (size_t i = 0; i < COUNT_OF(words); i++)
-        if (says(s, words[i].word))
+        if (wire_says(s, words[i].word))
             return words[i].status;
     return 500;
 }
@@ -239,8 +233,8 @@ bool wire_stream_error(json_val *chunk, bool error_event, bool delivered, struct
     int64_t seconds;
     if (!is)
         return false;
-    struct said s = read_said(chunk);
-    fill(s.status ? (int)s.status : status_of_words(&s), &s, out);
+    struct wire_said s = read_said(chunk);
+    wire_refused(s.status ? (int)s.status : status_of_words(&s), &s, out);
     if (json_i64(after, &seconds) && seconds >= 0 && seconds < 1000000)
         out->retry_after_ms = seconds * 1000;
     if (delivered)

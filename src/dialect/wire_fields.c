@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 
-bool wire_top_bad(struct wire_in *in, const char *key, json_val *v, const char *want)
+bool wire_bad_type(struct wire_in *in, const char *key, json_val *v, const char *want)
 {
     return wire_bad_key(NULL, key, in->e, "must be %s, not %s", want, json_type_name(v));
 }
@@ -48,16 +48,18 @@ bool wire_add_inner(struct wire_in *in, const char *prefix, json_val *v, const c
     return true;
 }
 
-bool wire_read_fusion(struct wire_in *in, json_val *v)
+bool wire_read_model(struct wire_in *in, json_val *v)
 {
-    return json_is_obj(v) ? json_raw(in->a, v, &in->r->fusion, in->e)
-                          : wire_top_bad(in, "fusion", v, "an object");
+    if (!json_is_str(v) || json_str(v).n == 0)
+        return wire_bad_key(NULL, "model", in->e, "must be the name of a model (GET /v1/models)");
+    in->r->model = json_str(v);
+    return true;
 }
 
 bool wire_read_stream(struct wire_in *in, json_val *v)
 {
     if (!json_is_bool(v))
-        return wire_top_bad(in, "stream", v, "true or false");
+        return wire_bad_type(in, "stream", v, "true or false");
     in->r->stream = json_true(v);
     return true;
 }
@@ -91,14 +93,17 @@ static bool read_field(struct wire_in *in, const struct wire_field *f, json_val 
         return read_number(in, f, v);
     case FLAG:
         if (!json_is_bool(v))
-            return wire_top_bad(in, f->name.p, v, "true or false");
+            return wire_bad_type(in, f->name.p, v, "true or false");
         *(int8_t *)at = json_true(v);
         return true;
     case STRING:
         if (!json_is_str(v))
-            return wire_top_bad(in, f->name.p, v, "a string");
+            return wire_bad_type(in, f->name.p, v, "a string");
         *(struct span *)(void *)at = json_str(v);
         return true;
+    case OBJECT:
+        return json_is_obj(v) ? json_raw(in->a, v, (struct span *)(void *)at, in->e)
+                              : wire_bad_type(in, f->name.p, v, "an object");
     case KEEP:
         return wire_add_extra(in, f->name, v, f->cls == HINT);
     case REFUSE:

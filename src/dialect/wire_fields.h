@@ -28,6 +28,7 @@ enum wire_how {
     NUMBER, /* number text at `at`, min..max */
     FLAG,   /* int8_t at `at` */
     STRING, /* span at `at` */
+    OBJECT, /* the object's JSON text as a span at `at` */
     KEEP,   /* kept as it is, for an upstream of this dialect */
     REFUSE, /* 400 with `why` */
 };
@@ -49,16 +50,15 @@ struct wire_field {
 MUST_USE bool wire_read_fields(struct wire_in *in, json_val *root, const struct wire_field *fields,
                                size_t n);
 /* "must be WANT, not a number"; always false. */
-bool wire_top_bad(struct wire_in *in, const char *key, json_val *v, const char *want);
+bool wire_bad_type(struct wire_in *in, const char *key, json_val *v, const char *want);
 /* In room for in->cap_extras. name lives as long as the arena. */
 MUST_USE bool wire_add_extra(struct wire_in *in, struct span name, json_val *v, bool hint);
 /* The members of object v that are not among `known` (a list that NULL ends), each named
  * "prefix.name". Nulls do not count. */
 MUST_USE bool wire_add_inner(struct wire_in *in, const char *prefix, json_val *v,
                              const char *const *known, bool hint);
-/* The `fusion` object; the same in all dialects. */
-MUST_USE bool wire_read_fusion(struct wire_in *in, json_val *v);
-/* stream: true or false. */
+/* Fields that all dialects read alike. */
+MUST_USE bool wire_read_model(struct wire_in *in, json_val *v);
 MUST_USE bool wire_read_stream(struct wire_in *in, json_val *v);
 
 /* Fields unknown to us into the open object, of a request or of the message at `at`: to an upstream
