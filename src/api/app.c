@@ -1,5 +1,5 @@
-/* api/app.c - see api/app.h: opening and closing, snapshots, reload. Control thread only, but for what
- * says otherwise. */
+/* api/app.c - see api/app.h: opening and closing, snapshots, reload. Control thread only, but for
+ * what says otherwise. */
 #include "api/app_priv.h"
 
 #include <errno.h>
@@ -55,24 +55,33 @@ static bool is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-bool app_runtime_dir(char *out, size_t cap)
+/* The directory of this program. */
+static bool program_dir(char out[static PATH_MAX])
 {
-    const char *env = getenv("FUSOR_RUNTIME");
-    if (env && *env)
-        return snprintf(out, cap, "%s", env) < (int)cap && is_dir(out);
-    char exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0)
-        return false;
-    exe[n] = '\0';
-    char *slash = strrchr(exe, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
+    ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    out[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = '\0';
+    return slash != NULL;
+}
+
+bool app_runtime_place(size_t i, char *out, size_t cap)
+{
     /* installed: PREFIX/bin/fusor and PREFIX/lib/fusor; built: build/src/cli/fusor and .runtime */
     static const char *const places[] = {"../lib/fusor", "../../../.runtime"};
-    for (size_t i = 0; i < COUNT_OF(places); i++)
-        if (snprintf(out, cap, "%s/%s", exe, places[i]) < (int)cap && is_dir(out))
+    const char *env = getenv("FUSOR_RUNTIME");
+    char dir[PATH_MAX];
+    if (env && *env)
+        return i == 0 && snprintf(out, cap, "%s", env) < (int)cap;
+    return i < COUNT_OF(places) && program_dir(dir) &&
+           snprintf(out, cap, "%s/%s", dir, places[i]) < (int)cap;
+}
+
+bool app_runtime_dir(char *out, size_t cap)
+{
+    for (size_t i = 0; app_runtime_place(i, out, cap); i++)
+        if (is_dir(out))
             return true;
     return false;
 }
@@ -117,8 +126,7 @@ static bool open_workers(struct app *a, bool serve, struct err *e)
     for (int64_t i = 0; i < n; i++) {
         struct worker *w = &a->workers[i];
         a->n_workers++; /* counted first, so that a half-made one is ended too */
-        if (!worker_init(w, a, serve ? NULL : a->control, e) ||
-            !worker_adopt(w, a->snapshot, e))
+        if (!worker_init(w, a, serve ? NULL : a->control, e) || !worker_adopt(w, a->snapshot, e))
             return false;
     }
     return true;
@@ -230,7 +238,8 @@ const struct config *app_config(const struct app *a)
     return a->snapshot->config;
 }
 
-/* --- reload ------------------------------------------------------------------------------------------ */
+/* --- reload
+ * ------------------------------------------------------------------------------------------ */
 
 static void on_reloaded(struct loop_task *t)
 {
@@ -247,7 +256,8 @@ static void on_reloaded(struct loop_task *t)
         log_err(a->log, LOG_ERROR, "reload_failed", SPAN(""), &e);
 }
 
-/* What a running process cannot change: it would need the sockets or the store to be opened anew. */
+/* What a running process cannot change: it would need the sockets or the store to be opened anew.
+ */
 static bool same_place(const struct app *a, struct config *now, struct err *e)
 {
     const struct config *was = a->snapshot->config;
@@ -274,8 +284,7 @@ bool app_reload(struct app *a, struct err *e)
         return true;
     }
     AUTO(snapshot) s = snapshot_load(a->config_path, e);
-    if (!s || !same_place(a, s->config, e) ||
-        !route_pool_config(a->routes, s->config, e))
+    if (!s || !same_place(a, s->config, e) || !route_pool_config(a->routes, s->config, e))
         return false;
     child_pool_config(a->children, s->config);
     snapshot_free(a->snapshot);

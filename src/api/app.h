@@ -57,9 +57,12 @@ MUST_USE bool worker_resolve(struct worker *w, struct arena *arena, const struct
                              struct app_target *out, struct err *e);
 const struct fusion_env *worker_fusion_env(struct worker *w);
 
-/* "PREFIX/lib/fusor", ".runtime" beside the build, or $FUSOR_RUNTIME: where the embedded model
- * runtime is; false when there is none. */
+/* Where the embedded model runtime is: the first of the places that is a directory; false when
+ * there is none. */
 bool app_runtime_dir(char *out, size_t cap);
+/* The i-th place where it is looked for: $FUSOR_RUNTIME alone when it is set, else
+ * "PREFIX/lib/fusor", then ".runtime" beside the build. False behind the last. */
+bool app_runtime_place(size_t i, char *out, size_t cap);
 /* The state directory's socket, "DIR/fusor.sock". False when it does not fit. */
 bool app_socket_path(const struct config *c, char *out, size_t cap);
 

@@ -1,5 +1,8 @@
-/* api/ops.c - what operators ask: health, readiness, metrics; and the admin routes of the socket. */
+/* api/ops.c - what operators ask: health, readiness, metrics; and the admin routes of the socket.
+ */
 #include "api/edge.h"
+
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -61,15 +64,20 @@ void api_admin_config(struct api_request *rq)
     buf_done(&b);
 }
 
-/* --- state: for `fusor doctor` ---------------------------------------------------------------------------- */
+/* --- state: for `fusor doctor`
+ * ---------------------------------------------------------------------------- */
 
 static const char *child_word(enum child_state s)
 {
     switch (s) {
-    case CHILD_STOPPED: return "stopped";
-    case CHILD_STARTING: return "starting";
-    case CHILD_READY: return "ready";
-    case CHILD_BACKOFF: return "failing";
+    case CHILD_STOPPED:
+        return "stopped";
+    case CHILD_STARTING:
+        return "starting";
+    case CHILD_READY:
+        return "ready";
+    case CHILD_BACKOFF:
+        return "failing";
     }
     return "";
 }
@@ -113,6 +121,12 @@ static void write_state(struct json_w *w, struct state_wait *s)
     json_w_obj(w);
     json_w_key(w, "version");
     json_w_cstr(w, FUSOR_VERSION);
+    json_w_key(w, "pid");
+    json_w_i64(w, getpid());
+    json_w_key(w, "address");
+    json_w_cstr(w, s->rq->lane->snapshot->config->listen.address);
+    json_w_key(w, "port");
+    json_w_i64(w, s->rq->lane->snapshot->config->listen.port);
     json_w_key(w, "config");
     json_w_str(w, s->rq->lane->snapshot->config->source);
     json_w_key(w, "uptime_s");
@@ -174,7 +188,9 @@ void api_admin_state(struct api_request *rq)
     store_get_totals(rq->worker->app->store, &s->totals);
 }
 
-/* --- reload ------------------------------------------------------------------------------------------------ */
+/* --- reload
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct reload_request {
     struct reload_wait wait;

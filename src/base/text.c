@@ -174,6 +174,42 @@ unsigned text_distance(struct span a, struct span b, unsigned cap)
     return row[b.n] > cap ? cap + 1 : row[b.n];
 }
 
+void text_near_init(struct text_near *t, struct span name, size_t max)
+{
+    *t = (struct text_near){.name_ = name,
+                            .cap_ = name.n < 3    ? 0
+                                    : name.n < 6  ? 2
+                                    : name.n < 12 ? 3
+                                                  : 4,
+                            .max_ = max < TEXT_NEAR_MAX ? max : TEXT_NEAR_MAX};
+}
+
+/* One part in the other counts as near: "gpt-5" means "gpt-5.5". */
+static unsigned near_distance(struct span a, struct span b, unsigned cap)
+{
+    struct span shorter = a.n < b.n ? a : b, longer = a.n < b.n ? b : a;
+    if (shorter.n >= 3 && span_index(longer, shorter) < longer.n)
+        return 1;
+    return text_distance(a, b, cap);
+}
+
+void text_near_offer(struct text_near *t, struct span have)
+{
+    unsigned distance = near_distance(t->name_, have, t->cap_);
+    size_t at = t->n;
+    while (at > 0 && t->distance_[at - 1] > distance)
+        at--;
+    if (distance > t->cap_ || at >= t->max_)
+        return;
+    size_t last = t->n < t->max_ ? t->n++ : t->max_ - 1;
+    for (; last > at; last--) {
+        t->best[last] = t->best[last - 1];
+        t->distance_[last] = t->distance_[last - 1];
+    }
+    t->best[at] = have;
+    t->distance_[at] = distance;
+}
+
 /* Ranges that differ from one column, in order; blocks rather than single characters. A table of
  * our own because wcwidth() knows only the characters of the current locale, and servers often run
  * in "C". Sources: Unicode EastAsianWidth.txt (W and F), general categories Mn, Me and Cf. */

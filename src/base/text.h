@@ -18,6 +18,19 @@ void text_visible_cstr(char *out, size_t cap, struct span s);
 /* Damerau-Levenshtein distance in bytes (a transposed pair counts once and is not edited again), at
  * most `cap`: cap + 1 beyond, and when a side is longer than 64 bytes. */
 unsigned text_distance(struct span a, struct span b, unsigned cap);
+/* The names nearest to one, for "did you mean": offer what there is. Borrows all names. */
+#define TEXT_NEAR_MAX 16
+struct text_near {
+    struct span best[TEXT_NEAR_MAX]; /* n of them, nearest first; of equals the first offered */
+    size_t n;
+    /* private */
+    struct span name_;
+    unsigned distance_[TEXT_NEAR_MAX], cap_;
+    size_t max_;
+};
+/* max: at most TEXT_NEAR_MAX. */
+void text_near_init(struct text_near *t, struct span name, size_t max);
+void text_near_offer(struct text_near *t, struct span have);
 /* Columns that text takes on a terminal: as wcwidth(), from a table of our own, in any locale. */
 size_t text_columns(struct span s);
 

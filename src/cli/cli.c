@@ -9,12 +9,16 @@
 static int exit_code(enum err_class cls)
 {
     switch (cls) {
-    case ERR_USAGE: return EXIT_USAGE;
+    case ERR_USAGE:
+        return EXIT_USAGE;
     case ERR_CONFIG:
-    case ERR_CONFLICT: return EXIT_CONFIG;
+    case ERR_CONFLICT:
+        return EXIT_CONFIG;
     case ERR_BUDGET:
-    case ERR_FORBIDDEN: return EXIT_REFUSED;
-    default: return EXIT_FAILED;
+    case ERR_FORBIDDEN:
+        return EXIT_REFUSED;
+    default:
+        return EXIT_FAILED;
     }
 }
 
@@ -155,5 +159,21 @@ const char *cli_ms(int64_t us, char *out, size_t cap)
         (void)snprintf(out, cap, "%lld ms", (long long)((us + 500) / 1000));
     else
         (void)snprintf(out, cap, "%.1f s", (double)us / 1e6);
+    return out;
+}
+
+const char *cli_quoted(struct span text, char *out, size_t cap)
+{
+    static const struct span safe = SPAN_INIT("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                              "0123456789/._-+:=@%,");
+    size_t n = 0;
+    bool plain = text.n > 0;
+    for (size_t i = 0; plain && i < text.n; i++)
+        plain = memchr(safe.p, text.p[i], safe.n) != NULL;
+    if (!plain)
+        n = (size_t)snprintf(out, cap, "'");
+    for (size_t i = 0; i < text.n && n + 6 <= cap; i++)
+        n += (size_t)snprintf(out + n, cap - n, text.p[i] == '\'' ? "'\\''" : "%c", text.p[i]);
+    (void)snprintf(out + n, cap - n, "%s", plain ? "" : "'");
     return out;
 }

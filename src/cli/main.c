@@ -6,13 +6,14 @@
 #include "upstream/child.h"
 
 static const struct cli_command *const commands[] = {
-    &cli_serve, &cli_ask, &cli_plan, &cli_models, &cli_config, &cli_reload,
+    &cli_serve, &cli_ask, &cli_plan, &cli_models, &cli_config, &cli_reload, &cli_init, &cli_doctor,
 };
 
 static int help(FILE *f)
 {
-    (void)fprintf(f, "fusor %s: one API for every LLM, and one answer from several of them\n\n"
-                     "usage: fusor COMMAND [OPTIONS]\n\n",
+    (void)fprintf(f,
+                  "fusor %s: one API for every LLM, and one answer from several of them\n\n"
+                  "usage: fusor COMMAND [OPTIONS]\n\n",
                   FUSOR_VERSION);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         (void)fprintf(f, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
@@ -22,8 +23,8 @@ static int help(FILE *f)
     return EXIT_DONE;
 }
 
-/* Keys live in memory: no core file may take them to a disk. A closed pipe is an error of write(2), not a
- * death. */
+/* Keys live in memory: no core file may take them to a disk. A closed pipe is an error of write(2),
+ * not a death. */
 static void protect(void)
 {
     struct rlimit none = {0, 0};

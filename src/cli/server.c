@@ -4,11 +4,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/limits.h"
+#include "base/arena.h"
 #include "base/secret.h"
 #include "cli/cli.h"
-#include "base/arena.h"
-#include "http/tls.h"
+#include "cli/fetch.h"
 #include "json/json.h"
 
 static bool answers(const char *path)
@@ -47,18 +46,24 @@ static bool url_server(const char *url, struct cli_server *out, struct err *e)
     return true;
 }
 
-bool cli_find_server(const struct config *c, struct cli_server *out, struct err *e)
+bool cli_find_local(const struct config *c, struct cli_server *out)
 {
     char path[108];
+    *out = (struct cli_server){0};
+    if (!app_socket_path(c, path, sizeof path) || !answers(path))
+        return false;
+    (void)snprintf(out->url, sizeof out->url, "unix:%s:/v1", path);
+    return true;
+}
+
+bool cli_find_server(const struct config *c, struct cli_server *out, struct err *e)
+{
     *out = (struct cli_server){0};
     *e = (struct err){0};
     const char *url = getenv("FUSOR_URL");
     if (url && *url)
         return url_server(url, out, e);
-    if (!app_socket_path(c, path, sizeof path) || !answers(path))
-        return false;
-    (void)snprintf(out->url, sizeof out->url, "unix:%s:/v1", path);
-    return true;
+    return cli_find_local(c, out);
 }
 
 void cli_server_done(struct cli_server *s)
@@ -67,79 +72,8 @@ void cli_server_done(struct cli_server *s)
     s->key = NULL;
 }
 
-/* --- one blocking call ------------------------------------------------------------------------------------- */
-
-struct call {
-    struct loop *loop;
-    struct buf *out;
-    struct err err;
-    int status;
-    bool failed;
-};
-
-static void on_head(void *owner, int status, const struct http_header *h, size_t n)
-{
-    struct call *c = owner;
-    (void)h;
-    (void)n;
-    c->status = status;
-}
-
-static void on_body(void *owner, struct span bytes)
-{
-    struct call *c = owner;
-    if (!c->failed && !buf_add(c->out, bytes, &c->err))
-        c->failed = true;
-}
-
-static void on_end(void *owner)
-{
-    struct call *c = owner;
-    loop_stop(c->loop);
-}
-
-static void on_error(void *owner, const struct err *e)
-{
-    struct call *c = owner;
-    c->err = *e;
-    c->failed = true;
-    loop_stop(c->loop);
-}
-
-static const struct http_call_ops call_ops = {on_head, on_body, on_end, on_error};
-
-static bool run_call(const struct cli_server *s, const struct http_origin *o, const char *path,
-                     struct span body, struct call *c, struct err *e)
-{
-    AUTO(loop) l = loop_new(e);
-    AUTO(tls) tls = o->tls ? tls_client_new(NULL, e) : NULL;
-    if (!l || (o->tls && !tls))
-        return false;
-    struct http_client *client = http_client_new(l, 1, 1000000, e);
-    if (!client)
-        return false;
-    char auth[LIMIT_SECRET_BYTES + 16] = "";
-    if (s->key) {
-        struct span k = secret_reveal(s->key);
-        (void)snprintf(auth, sizeof auth, "Bearer %.*s", SPAN_ARG(k));
-    }
-    struct http_header h[] = {{SPAN("content-type"), SPAN("application/json")},
-                              {SPAN("authorization"), span_of(auth)}};
-    struct http_call_spec spec = {.origin = o,
-                                  .tls = tls,
-                                  .method = body.n ? "POST" : "GET",
-                                  .target = span_of(path),
-                                  .headers = h,
-                                  .n_headers = s->key ? 2 : 1,
-                                  .body = body,
-                                  .timeouts = {3000000, 60000000, 60000000, 120000000}};
-    c->loop = l;
-    bool ok = http_call_start(client, &spec, &call_ops, c, e) != NULL;
-    if (ok)
-        loop_run(l);
-    http_client_free(client);
-    return ok;
-}
+/* --- one call
+ * ---------------------------------------------------------------------------------------------- */
 
 /* Our own server's words, as it said them: nothing of an upstream is between. */
 static bool fail_as_said(int status, struct span body, struct err *e)
@@ -167,18 +101,17 @@ static bool fail_as_said(int status, struct span body, struct err *e)
 bool cli_call(const struct cli_server *s, const char *path, struct span body, struct buf *out,
               struct err *e)
 {
-    struct http_origin o;
-    struct call c = {.out = out};
-    if (!http_origin_parse(span_of(s->url), &o, e))
-        return false;
-    o.base[0] = '\0'; /* paths here are whole: /v1/... and /admin/... */
-    if (!run_call(s, &o, path, body, &c, e))
-        return false;
-    if (c.failed) {
-        *e = c.err;
+    struct fetch f = {.url = span_of(s->url),
+                      .path = span_of(path),
+                      .whole_path = true, /* /v1/... and /admin/... */
+                      .body = body,
+                      .key = s->key,
+                      .timeouts = {3000000, 60000000, 60000000, 120000000},
+                      .out = out};
+    fetch_all(&f, 1);
+    if (f.status == 0) {
+        *e = f.err;
         return false;
     }
-    if (c.status < 400)
-        return true;
-    return fail_as_said(c.status, buf_span(out), e);
+    return f.status < 400 || fail_as_said(f.status, buf_span(out), e);
 }

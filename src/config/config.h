@@ -169,6 +169,25 @@ const struct config_model *config_model_find(const struct config *c, struct span
 MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
 /* Up to `max` names (models, recipes, aliases) nearest to `name`, best first: for "did you mean". */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
+/* A provider that many people have a key of: it is there without a file when its variable is set,
+ * and `fusor init` asks for it. */
+struct config_usual {
+    const char *name, *variable, *base_url;
+    bool max_completion_tokens, omit_stream_options;
+    const char *model, *id;   /* its current model: what clients say, what it is told */
+    const char *model_fields; /* more of them, as YAML; NULL: none */
+};
+/* Strongest first: the first one with a key judges. NULL behind the last. */
+const struct config_usual *config_usual(size_t i);
+/* One of them in a file. */
+struct config_use {
+    const struct config_usual *usual;
+    const char *base_url; /* NULL: the usual one */
+    struct span key_ref;  /* "file:/..." */
+};
+/* `providers` and `models` as YAML: the local model, and the given ones. */
+MUST_USE bool config_write_usual(const struct config_use *use, size_t n, struct buf *out,
+                                 struct err *e);
 /* The snapshot as YAML that config_parse() reads back, secrets as references. */
 MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
 

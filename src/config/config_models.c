@@ -8,7 +8,6 @@
 #define MAX_TOKENS         (1LL << 31)
 #define MAX_CONCURRENCY    100000
 #define DEFAULT_MAX_TOKENS 8192
-#define NEAR_MAX           16 /* names that config_near() ranks */
 
 static const char *const fields[] = {
     "provider",        "id",        "context",  "default_max_tokens", "price",
@@ -198,48 +197,15 @@ const struct config_model *config_model_find(const struct config *c, struct span
     return implied;
 }
 
-struct near {
-    struct span name;
-    unsigned distance;
-};
-
-/* Keeps the best `max` of them, sorted; of equals the first stays first. */
-static void rank(struct near *best, size_t *n, size_t max, struct span name, unsigned distance)
-{
-    size_t at = *n;
-    while (at > 0 && best[at - 1].distance > distance)
-        at--;
-    if (at >= max)
-        return;
-    size_t last = *n < max ? (*n)++ : max - 1;
-    for (; last > at; last--)
-        best[last] = best[last - 1];
-    best[at] = (struct near){name, distance};
-}
-
-/* One part in the other counts as near: "gpt-5" means "gpt-5.5". */
-static unsigned distance_of(struct span a, struct span b, unsigned cap)
-{
-    struct span shorter = a.n < b.n ? a : b, longer = a.n < b.n ? b : a;
-    if (shorter.n >= 3 && span_index(longer, shorter) < longer.n)
-        return 1;
-    return a.n <= 64 && b.n <= 64 ? text_distance(a, b, cap) : cap + 1;
-}
-
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max)
 {
-    struct near best[NEAR_MAX];
-    size_t n = 0;
-    unsigned cap = name.n < 3 ? 0 : name.n < 6 ? 2 : name.n < 12 ? 3 : 4;
-    if (max > NEAR_MAX)
-        max = NEAR_MAX;
-    for (size_t i = 0; i < c->n_models + c->n_recipes; i++) {
-        struct span have = i < c->n_models ? c->models[i].name : c->recipes[i - c->n_models].name;
-        unsigned d = distance_of(name, have, cap);
-        if (d <= cap)
-            rank(best, &n, max, have, d);
-    }
-    for (size_t i = 0; i < n; i++)
-        out[i] = best[i].name;
-    return n;
+    struct text_near near;
+    text_near_init(&near, name, max);
+    for (size_t i = 0; i < c->n_models; i++)
+        text_near_offer(&near, c->models[i].name);
+    for (size_t i = 0; i < c->n_recipes; i++)
+        text_near_offer(&near, c->recipes[i].name);
+    for (size_t i = 0; i < near.n; i++)
+        out[i] = near.best[i];
+    return near.n;
 }

@@ -5,26 +5,43 @@
  * maintainer updates when providers bring new models; prices stand here only where they are sure.
  */
 #include "config/config_priv.h"
+#include "json/json.h"
 
-struct known_provider {
-    const char *name, *variable, *base_url, *fields; /* fields: more of them, from ", " on */
-    const char *model, *id, *model_fields;
+static const struct config_usual known[] = {
+    {.name = "anthropic",
+     .variable = "ANTHROPIC_API_KEY",
+     .base_url = "https://api.anthropic.com/v1",
+     .model = "claude-opus-4-8",
+     .id = "claude-opus-4-8"},
+    {.name = "openai",
+     .variable = "OPENAI_API_KEY",
+     .base_url = "https://api.openai.com/v1",
+     .max_completion_tokens = true,
+     .model = "gpt-5.5",
+     .id = "gpt-5.5"},
+    {.name = "gemini",
+     .variable = "GEMINI_API_KEY",
+     .base_url = "https://generativelanguage.googleapis.com/v1beta/openai",
+     .model = "gemini-3.1-pro-preview",
+     .id = "gemini-3.1-pro-preview"},
+    {.name = "mistral",
+     .variable = "MISTRAL_API_KEY",
+     .base_url = "https://api.mistral.ai/v1",
+     .omit_stream_options = true,
+     .model = "mistral-medium-latest",
+     .id = "mistral-medium-latest",
+     .model_fields = "context: 262144, price: {input: 1.50, output: 7.50}"},
+    {.name = "openrouter",
+     .variable = "OPENROUTER_API_KEY",
+     .base_url = "https://openrouter.ai/api/v1",
+     .model = "openrouter-auto",
+     .id = "openrouter/auto"},
 };
 
-/* Strongest first: the first one with a key judges. */
-static const struct known_provider known[] = {
-    {"anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1", "", "claude-opus-4-8",
-     "claude-opus-4-8", ""},
-    {"openai", "OPENAI_API_KEY", "https://api.openai.com/v1",
-     ", max_tokens_field: max_completion_tokens", "gpt-5.5", "gpt-5.5", ""},
-    {"gemini", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai", "",
-     "gemini-3.1-pro-preview", "gemini-3.1-pro-preview", ""},
-    {"mistral", "MISTRAL_API_KEY", "https://api.mistral.ai/v1", ", stream_options: omit",
-     "mistral-medium-latest", "mistral-medium-latest",
-     ", context: 262144, price: {input: 1.50, output: 7.50}"},
-    {"openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1", "", "openrouter-auto",
-     "openrouter/auto", ""},
-};
+const struct config_usual *config_usual(size_t i)
+{
+    return i < COUNT_OF(known) ? &known[i] : NULL;
+}
 
 /* The three answers of one small model differ by temperature and seed; short ones keep the demo
  * quick on two cores. */
@@ -33,34 +50,44 @@ static const char *const self_temperatures[] = {"0.2", "0.5", "0.7"};
 
 /* --- providers ------------------------------------------------------------------------------- */
 
-/* Asked through secret_load(), as a variable that was read once is empty from then on. */
-static bool has_key(const struct known_provider *k)
+static bool write_provider(const struct config_use *u, struct buf *out, struct err *e)
 {
-    char ref[64];
-    snprintf(ref, sizeof ref, "env:%s", k->variable);
-    AUTO(secret) key = secret_load(span_of(ref), NULL);
-    return key;
+    return buf_addf(out, e, "  %s: {kind: openai, base_url: ", u->usual->name) &&
+           json_write_str(out, span_of(u->base_url ? u->base_url : u->usual->base_url), e) &&
+           buf_add(out, SPAN(", key: "), e) && json_write_str(out, u->key_ref, e) &&
+           buf_addf(out, e, "%s%s}\n",
+                    u->usual->max_completion_tokens ? ", max_tokens_field: max_completion_tokens"
+                                                    : "",
+                    u->usual->omit_stream_options ? ", stream_options: omit" : "");
+}
+
+bool config_write_usual(const struct config_use *use, size_t n, struct buf *out, struct err *e)
+{
+    bool ok = buf_addf(out, e, "providers:\n  local: {kind: local}\n");
+    for (size_t i = 0; ok && i < n; i++)
+        ok = write_provider(&use[i], out, e);
+    ok = ok && buf_addf(out, e, "models:\n  smollm2: {provider: local}\n");
+    for (size_t i = 0; ok && i < n; i++) {
+        const struct config_usual *k = use[i].usual;
+        ok = buf_addf(out, e, "  %s: {provider: %s, id: %s%s%s}\n", k->model, k->name, k->id,
+                      k->model_fields ? ", " : "", k->model_fields ? k->model_fields : "");
+    }
+    return ok;
 }
 
 bool defaults_providers(struct buf *out, struct err *e)
 {
-    bool ok = buf_addf(out, e, "providers:\n  local: {kind: local}\n");
-    bool keyed[COUNT_OF(known)];
-    for (size_t i = 0; ok && i < COUNT_OF(known); i++) {
-        const struct known_provider *k = &known[i];
-        keyed[i] = has_key(k);
-        if (keyed[i])
-            ok = buf_addf(out, e, "  %s: {kind: openai, base_url: \"%s\", key: \"env:%s\"%s}\n",
-                          k->name, k->base_url, k->variable, k->fields);
+    struct config_use use[COUNT_OF(known)];
+    char refs[COUNT_OF(known)][64];
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        /* Asked through secret_load(), as a variable that was read once is empty from then on. */
+        snprintf(refs[i], sizeof refs[i], "env:%s", known[i].variable);
+        AUTO(secret) key = secret_load(span_of(refs[i]), NULL);
+        if (key)
+            use[n++] = (struct config_use){.usual = &known[i], .key_ref = span_of(refs[i])};
     }
-    ok = ok && buf_addf(out, e, "models:\n  smollm2: {provider: local}\n");
-    for (size_t i = 0; ok && i < COUNT_OF(known); i++) {
-        const struct known_provider *k = &known[i];
-        if (keyed[i])
-            ok = buf_addf(out, e, "  %s: {provider: %s, id: %s%s}\n", k->model, k->name, k->id,
-                          k->model_fields);
-    }
-    return ok;
+    return config_write_usual(use, n, out, e);
 }
 
 /* --- the recipe "fusion" --------------------------------------------------------------------- */
@@ -75,7 +102,7 @@ static struct span write_name(char *out, size_t cap, const struct config_model *
     return span_make(out, n > 0 && (size_t)n < cap ? (size_t)n : 0);
 }
 
-static const struct known_provider *known_of(const struct config_provider *p, size_t *out_rank)
+static const struct config_usual *known_of(const struct config_provider *p, size_t *out_rank)
 {
     for (size_t i = 0; i < COUNT_OF(known); i++)
         if (span_eq(p->name, span_of(known[i].name))) {
@@ -91,7 +118,7 @@ static struct span current_model(const struct config *c, const struct config_pro
                                  size_t cap)
 {
     size_t rank;
-    const struct known_provider *k = known_of(p, &rank);
+    const struct config_usual *k = known_of(p, &rank);
     for (size_t i = 0; i < c->n_models; i++)
         if (c->models[i].provider == p)
             return write_name(out, cap, &c->models[i]);

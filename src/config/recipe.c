@@ -316,3 +316,8 @@ bool recipe_read(struct node n, bool from_request, struct recipe *r, struct err 
         *r = out;
     return ok;
 }
+
+int64_t recipe_quorum(const struct recipe *r, size_t n)
+{
+    return r->quorum > 0 ? r->quorum : (int64_t)(n <= 2 ? n : n - 1);
+}

@@ -62,6 +62,8 @@ void recipe_init(struct recipe *r);
 MUST_USE bool recipe_read(struct node n, bool from_request, struct recipe *r, struct err *e);
 /* The panel with `samples` unfolded: how many members it makes (1..LIMIT_PANEL checked by read). */
 size_t recipe_members(const struct recipe *r);
+/* How many usable answers of n members are enough. */
+int64_t recipe_quorum(const struct recipe *r, size_t n);
 const char *fusion_mode_name(enum fusion_mode m);
 
 #endif

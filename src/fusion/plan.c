@@ -273,8 +273,7 @@ bool plan_build(struct arena *a, const struct fusion_env *env, const struct reci
         !check_request(r, &p->recipe, e) || !add_panel(p, a, env, r, e) ||
         !add_judges(p, a, env, r, e) || !check_nesting(p, depth, e))
         return false;
-    size_t n = p->n_members;
-    p->quorum = p->recipe.quorum > 0 ? p->recipe.quorum : (int64_t)(n <= 2 ? n : n - 1);
+    p->quorum = recipe_quorum(&p->recipe, p->n_members);
     uint64_t seed =
         p->recipe.seed >= 0 ? (uint64_t)p->recipe.seed : env->random(env->ctx) & SEED_MASK;
     set_labels(p, seed);

@@ -78,8 +78,8 @@ static bool parse_http(struct span url, struct span rest, struct http_origin *o,
     struct span authority = span_upto(rest, slash), base = span_from(rest, slash);
     while (base.n > 0 && base.p[base.n - 1] == '/')
         base.n--;
-    if (span_find(authority, "@") < authority.n)
-        return bad_url(e, url, "holds a user name; credentials belong in `key`");
+    if (span_find(authority, "@") < authority.n) /* not repeated: a password may stand there */
+        return err_set(e, ERR_CONFIG, "the URL holds a user name; credentials belong in `key`");
     if (!copy(o->base, sizeof o->base, base))
         return bad_url(e, url, "is too long");
     return parse_authority(url, authority, o, e);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "http/tls_priv.h"
@@ -149,6 +150,18 @@ struct tls *tls_client_new(const char *ca_file, struct err *e)
         return NULL;
     }
     return TAKE(t);
+}
+
+bool tls_validity(const struct tls *t, int64_t *out_from_s, int64_t *out_until_s)
+{
+    X509 *x = t->client ? NULL : SSL_CTX_get0_certificate(t->ctx);
+    struct tm from, until;
+    if (x == NULL || ASN1_TIME_to_tm(X509_get0_notBefore(x), &from) != 1 ||
+        ASN1_TIME_to_tm(X509_get0_notAfter(x), &until) != 1)
+        return false;
+    *out_from_s = timegm(&from);
+    *out_until_s = timegm(&until);
+    return true;
 }
 
 struct tls *tls_ref(struct tls *t)

@@ -19,6 +19,12 @@ struct store;
  * holder's pid when another process has it), brings both schemas to this version. dir "" keeps both
  * in memory and takes no lock. Blocking: call it before the loops run. */
 MUST_USE struct store *store_open(const char *dir, struct err *e);
+/* Whether store_open() could use the directory, without making or changing anything: it is ours and
+ * can be written, or the nearest one above it that is there (*out_have, of PATH_MAX) can. Else
+ * ERR_CONFIG or ERR_SYS as there. For doctor. */
+MUST_USE bool store_dir_check(const char *dir, char *out_have, struct err *e);
+/* True when a process has the directory; *out_pid 0: it has not said which. */
+bool store_dir_is_held(const char *dir, long *out_pid);
 /* Writes all that is queued, closes, lets the lock go. Blocking. Replies still out are posted
  * before it returns: their loops must live on to run them. NULL is fine. */
 void store_close(struct store *s);

@@ -35,16 +35,23 @@ static bool make_dirs(const char *dir, struct err *e)
     }
 }
 
+static bool check_owner(const char *dir, const struct stat *st, struct err *e)
+{
+    if (st->st_uid != geteuid())
+        return err_set(e, ERR_CONFIG,
+                       "state directory %s belongs to user %ld, fusor runs as user %ld: choose "
+                       "another with $XDG_STATE_HOME, or run as its owner",
+                       dir, (long)st->st_uid, (long)geteuid());
+    return true;
+}
+
 static bool check_dir(const char *dir, int fd, struct err *e)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return err_set(e, ERR_SYS, "state directory %s: %s", dir, strerror(errno));
-    if (st.st_uid != geteuid())
-        return err_set(e, ERR_CONFIG,
-                       "state directory %s belongs to user %ld, fusor runs as user %ld: choose "
-                       "another with $XDG_STATE_HOME, or run as its owner",
-                       dir, (long)st.st_uid, (long)geteuid());
+    if (!check_owner(dir, &st, e))
+        return false;
     if ((st.st_mode & 0077) != 0 && fchmod(fd, 0700) != 0)
         return err_set(e, ERR_SYS, "state directory %s: cannot make it private: %s", dir,
                        strerror(errno));
@@ -119,4 +126,55 @@ bool dir_private_file(const char *path, struct err *e)
               err_set(e, ERR_SYS, "store: cannot make %s private: %s", path, strerror(errno));
     close(fd);
     return ok;
+}
+
+/* --- looking only ----------------------------------------------------------------------------- */
+
+/* Cuts the last part of a path; false when there is none. */
+static bool cut_last(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash == NULL || strcmp(path, "/") == 0)
+        return false;
+    slash[slash == path] = '\0';
+    return true;
+}
+
+bool store_dir_check(const char *dir, char *out_have, struct err *e)
+{
+    char have[PATH_MAX];
+    struct stat st;
+    int n = snprintf(have, sizeof have, "%s", dir);
+    if (n < 0 || (size_t)n >= sizeof have)
+        return err_set(e, ERR_CONFIG, "state directory: the path is too long");
+    while (stat(have, &st) != 0)
+        if (errno != ENOENT || !cut_last(have))
+            return err_set(e, ERR_SYS, "state directory %s: %s", dir, strerror(errno));
+    bool whole = strcmp(have, dir) == 0;
+    if (!S_ISDIR(st.st_mode))
+        return err_set(e, ERR_SYS, "state directory %s: %s is no directory", dir, have);
+    if (whole && !check_owner(dir, &st, e))
+        return false;
+    if (access(have, W_OK | X_OK) != 0)
+        return err_set(e, ERR_SYS, "state directory %s: cannot write in %s: %s", dir, have,
+                       strerror(errno));
+    memcpy(out_have, have, sizeof have);
+    return true;
+}
+
+/* The lock is shared for a moment: who starts just then is told so and has to start again. */
+bool store_dir_is_held(const char *dir, long *out_pid)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/lock", dir);
+    int fd = n > 0 && (size_t)n < sizeof path
+                 ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+                 : -1;
+    if (fd < 0)
+        return false;
+    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (held)
+        *out_pid = holder_of(fd);
+    close(fd);
+    return held;
 }

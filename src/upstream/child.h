@@ -66,6 +66,10 @@ void child_acquire(struct child_pool *p, const struct config_provider *provider,
  * should: it is probed now, and restarted when it is dead. */
 void child_release(struct child_lease *l, bool failed);
 
+/* What can be known without a start: that the program is found and may be run, and that the files
+ * which it is given are there. ERR_CONFIG says what is missing. runtime_dir as above. For doctor.
+ */
+MUST_USE bool child_check(const struct config_provider *p, const char *runtime_dir, struct err *e);
 /* For doctor and /readyz. */
 enum child_state { CHILD_STOPPED, CHILD_STARTING, CHILD_READY, CHILD_BACKOFF };
 enum child_state child_state_of(struct child_pool *p, struct span provider); /* any thread */

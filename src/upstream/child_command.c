@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -158,6 +159,13 @@ static bool has_placeholder(const struct child_spec *s, struct span name)
     return false;
 }
 
+static bool check_model(const struct child_spec *s, struct err *e)
+{
+    if (s->model_file.n == 0 && has_placeholder(s, SPAN("{model}")))
+        return err_set(e, ERR_CONFIG, "the command has {model}, but the provider sets no 'model'");
+    return true;
+}
+
 /* The placeholder that `s` begins with, or NULL: other braces are the command's own. */
 static const struct placeholder *placeholder_at(struct span s, const struct placeholder *all,
                                                 size_t n)
@@ -198,8 +206,8 @@ static bool fill_argv(struct child_command *c, struct arena *a, const struct chi
     };
     if (port.p == NULL || context.p == NULL || parallel.p == NULL)
         return no_memory(e);
-    if (s->model_file.n == 0 && has_placeholder(s, SPAN("{model}")))
-        return err_set(e, ERR_CONFIG, "the command has {model}, but the provider sets no 'model'");
+    if (!check_model(s, e))
+        return false;
     c->argv = arena_array(a, s->n_command + 1, sizeof *c->argv);
     if (c->argv == NULL)
         return no_memory(e);
@@ -223,11 +231,20 @@ static bool runtime_path(struct arena *a, const char *dir, const char *name, str
         return no_memory(e);
     if (dir[0] != '\0' && access(out->p, R_OK) == 0)
         return true;
-    return err_set(
-        e, ERR_CONFIG,
-        "the embedded model runtime is not installed%s%s; install it with `make demo` or "
-        "`runtime/setup.sh .runtime`, or give the provider a 'command'",
-        dir[0] != '\0' ? ": there is no " : "", dir[0] != '\0' ? out->p : "");
+    if (dir[0] == '\0')
+        return err_set(e, ERR_CONFIG, "the embedded model runtime is not installed");
+    return err_set(e, ERR_CONFIG, "the embedded model runtime is not installed: there is no %s",
+                   out->p);
+}
+
+static bool say_how_to_install(struct err *e)
+{
+    if (e == NULL || e->cls != ERR_CONFIG)
+        return false;
+    return err_set(e, ERR_CONFIG,
+                   "%s; install it with `make demo` or `runtime/setup.sh .runtime`, or give the "
+                   "provider a 'command'",
+                   e->msg);
 }
 
 /* The embedded runtime as a command like any other. */
@@ -299,7 +316,7 @@ bool child_command_make(struct child_command *c, struct arena *a, const struct c
     *c = (struct child_command){0};
     if (s->n_command == 0) {
         if (!runtime_spec(a, s, runtime_dir, &embedded, e))
-            return false;
+            return say_how_to_install(e);
         s = &embedded;
     }
     make_key(c->key);
@@ -309,4 +326,51 @@ bool child_command_make(struct child_command *c, struct arena *a, const struct c
         return true;
     child_command_done(c);
     return false;
+}
+
+/* --- looking only ----------------------------------------------------------------------------- */
+
+static bool is_program(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* As execvp() finds it. */
+static bool check_program(struct span name, struct err *e)
+{
+    const char *path = getenv("PATH");
+    struct span left = span_of(path != NULL ? path : "/bin:/usr/bin"), dir;
+    char file[PATH_MAX];
+    if (span_find(name, "/") < name.n)
+        return is_program(name.p) ||
+               err_set(e, ERR_CONFIG, "%s is no program that can be run", name.p);
+    while (span_cut(&left, ':', &dir)) {
+        int n = snprintf(file, sizeof file, "%.*s/%s", dir.n > 0 ? (int)dir.n : 1,
+                         dir.n > 0 ? dir.p : ".", name.p);
+        if (n > 0 && (size_t)n < sizeof file && is_program(file))
+            return true;
+    }
+    return err_set(e, ERR_CONFIG, "the program %s is not found in PATH", name.p);
+}
+
+bool child_check(const struct config_provider *p, const char *runtime_dir, struct err *e)
+{
+    struct child_spec s, embedded;
+    AUTO(arena) a = arena_new(0);
+    if (a == NULL)
+        return no_memory(e);
+    if (!child_spec_copy(a, p, &s, e))
+        return false;
+    if (s.n_command == 0) {
+        if (!runtime_spec(a, &s, runtime_dir, &embedded, e))
+            return false;
+        s = embedded;
+    }
+    if (!check_program(s.command[0], e) || !check_model(&s, e))
+        return false;
+    if (has_placeholder(&s, SPAN("{model}")) && access(s.model_file.p, R_OK) != 0)
+        return err_set(e, ERR_CONFIG, "the model's file %s cannot be read: %s", s.model_file.p,
+                       strerror(errno));
+    return true;
 }

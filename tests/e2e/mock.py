@@ -180,10 +180,17 @@ class Mock:
     """The server, its log, and what a test says to it."""
 
     def __init__(
-        self, port: int = 0, key: str | None = None, unix: str | None = None, direct: bool = False
+        self,
+        port: int = 0,
+        key: str | None = None,
+        unix: str | None = None,
+        direct: bool = False,
+        refuses: bool = False,
     ):
         self.want_port, self.key, self.unix = port, key, unix
         self.direct = direct  # client libraries talk to it: their own headers are fine
+        self.refuses = refuses  # another key is a 401, as of a real provider, and no finding
+        self.models = ["say"]  # what it lists; a script of "/v1/models" goes first
         self.calls: list[Call] = []
         self.conns: list[Conn] = []
         self.scripts: dict[str, list[str]] = {}
@@ -230,8 +237,16 @@ class Mock:
         path = call.path.partition("?")[0]
         if path == "/_mock/log":
             return iter([behave.whole(200, json.dumps([c.summary() for c in self.calls]).encode())])
+        sent = call.headers.get("authorization", "no key")
+        if self.refuses and sent != f"Bearer {self.key}":
+            error = {"error": {"message": f"Incorrect API key provided: {sent}"}}
+            return iter([behave.whole(401, json.dumps(error).encode())])
         if path == "/v1/models":
-            data = [{"id": "say", "object": "model", "created": 1, "owned_by": "mock"}]
+            if path in self.scripts:
+                return behave.steps(behave.Spec.parse(self.scripted(path)), path, {})
+            data = [
+                {"id": m, "object": "model", "created": 1, "owned_by": "mock"} for m in self.models
+            ]
             return iter([behave.whole(200, json.dumps({"object": "list", "data": data}).encode())])
         if path != "/v1/chat/completions":
             return iter([behave.whole(404, b'{"error":{"message":"no such path"}}')])

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "base/mem.h"
@@ -218,6 +220,34 @@ static void test_distance(void **state)
     assert_int_equal(text_distance(span_make(x, 1), span_make(x, 65), 5), 6);
 }
 
+static void test_near(void **state)
+{
+    static const char *const names[] = {"gpt-5.5-mini", "gpt-55", "gtp-5.5", "claude", "gpt-5.4"};
+    static const struct {
+        const char *name;
+        size_t max;
+        const char *want;
+    } cases[] = {
+        {"gpt-5.5", 16, "gpt-5.5-mini gpt-55 gtp-5.5 gpt-5.4 "}, /* ties as they were offered */
+        {"gpt-5.5", 2, "gpt-5.5-mini gpt-55 "},
+        {"gpt-5.5", 0, ""},
+        {"claudee", 1000, "claude "},
+        {"mistral-large", 16, ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct text_near t;
+        char got[200] = "";
+        text_near_init(&t, span_of(cases[i].name), cases[i].max);
+        for (size_t k = 0; k < COUNT_OF(names); k++)
+            text_near_offer(&t, span_of(names[k]));
+        for (size_t k = 0; k < t.n; k++) {
+            size_t n = strlen(got);
+            snprintf(got + n, sizeof got - n, "%.*s ", SPAN_ARG(t.best[k]));
+        }
+        assert_string_equal(got, cases[i].want);
+    }
+}
+
 static void test_columns(void **state)
 {
     static const struct {
@@ -249,9 +279,13 @@ static void test_columns(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_is_utf8),           cmocka_unit_test(test_upto),
-        cmocka_unit_test(test_visible),           cmocka_unit_test(test_visible_fails_whole),
-        cmocka_unit_test(test_visible_cstr_cuts), cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_is_utf8),
+        cmocka_unit_test(test_upto),
+        cmocka_unit_test(test_visible),
+        cmocka_unit_test(test_visible_fails_whole),
+        cmocka_unit_test(test_visible_cstr_cuts),
+        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_near),
         cmocka_unit_test(test_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
