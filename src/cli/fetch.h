@@ -10,12 +10,14 @@
 struct tls;
 
 struct fetch {
-    struct span url;          /* base URL */
-    struct span path;         /* behind it: "/models" */
-    bool whole_path;          /* path stands alone, without the path of the URL */
-    struct span body;         /* empty: GET; else POST of JSON */
-    const struct secret *key; /* sent as bearer token; NULL: none */
-    const char *ca_file;      /* NULL: the system's */
+    struct span url;           /* base URL */
+    struct span path;          /* behind it: "/models" */
+    bool whole_path;           /* path stands alone, without the path of the URL */
+    struct span body;          /* empty: GET; else POST of JSON */
+    const struct secret *key;  /* sent as bearer token; NULL: none */
+    const char *ca_file;       /* NULL: the system's */
+    struct span proxy;         /* "http://host:port"; empty: none */
+    struct secret *proxy_auth; /* "user:password"; NULL: none */
     struct http_timeouts timeouts;
     struct buf *out; /* the answer's body is added */
     /* the answer */
@@ -24,7 +26,7 @@ struct fetch {
     int64_t took_us;
     /* private */
     struct fetch_run *run_;
-    struct http_origin origin_;
+    struct http_origin origin_, proxy_;
     struct tls *tls_;
     int head_;
     int64_t start_us_;
