@@ -123,6 +123,11 @@ static struct json_member *named_members(struct schema_compiler *c, const struct
     return m;
 }
 
+static bool is_inside(json_val *outer, json_val *v)
+{
+    return outer && v > outer && v < unsafe_yyjson_get_next(outer);
+}
+
 static bool add_properties(struct schema_compiler *c, struct schema_draft *d,
                            struct schema_object *o)
 {
@@ -137,7 +142,7 @@ static bool add_properties(struct schema_compiler *c, struct schema_draft *d,
             p = &props[o->n++];
             p->name = m[i].key;
         }
-        if (json_is_str(m[i].val)) {
+        if (is_inside(d->kw[KW_REQUIRED], m[i].val)) {
             o->n_required += !p->required;
             p->required = true;
         } else if (!child(c, d, m[i].val, &p->node)) {
