@@ -37,7 +37,7 @@ static bool valid(const struct schema *s, json_val *v, bool *gave_up)
 static void both_ways(struct arena *a, const struct schema *s, json_val *v)
 {
     struct buf b;
-    json_val *again;
+    json_val *again = NULL;
     bool up, up_again;
     buf_init(&b, MIB(64));
     check(json_canonical(&b, v, NULL) && json_parse(a, buf_span(&b), &again, NULL));
