@@ -105,7 +105,7 @@ static bool hex(struct parser *p, size_t n, uint32_t *out)
 /* u{1f600}, u0041, and two of the latter for one character beyond U+FFFF. */
 static bool unicode(struct parser *p, uint32_t *out)
 {
-    uint32_t c = 0, low;
+    uint32_t c = 0, low = 0;
     if (take(p, "{")) {
         size_t n = span_find(p->rest, "}");
         if (n == 0 || n > 6 || n == p->rest.n || !hex(p, n, &c) || c > RE_LAST_CHAR)
