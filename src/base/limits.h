@@ -30,13 +30,13 @@
 #define LIMIT_MEMBER_BYTES MIB(4)
 /* JSON nesting. */
 #define LIMIT_JSON_DEPTH 64
-/* One `pattern` of a JSON schema: its text, and the instructions of its program and of all programs of
- * the schema together. */
+/* One `pattern` of a JSON schema: its text, and the instructions of its program and of all programs
+ * of the schema together. */
 #define LIMIT_PATTERN_BYTES KIB(8)
 #define LIMIT_PATTERN_INSTS ((size_t)16384)
 #define LIMIT_SCHEMA_INSTS  ((size_t)262144)
-/* Checking one value against a schema, and compiling one: subschemas in subschemas, and steps of some 10
- * ns each, which the loop is held up by. An answer of a megabyte takes one million. */
+/* Checking one value against a schema, and compiling one: subschemas in subschemas, and steps of
+ * some 10 ns each, which the loop is held up by. An answer of a megabyte takes one million. */
 #define LIMIT_SCHEMA_DEPTH 512
 #define LIMIT_SCHEMA_STEPS ((int64_t)5 * 1000 * 1000)
 /* An answer that is to be checked against a schema. */

@@ -17,8 +17,8 @@ void json_sort_members(struct json_member *m, size_t n);
  * path. */
 MUST_USE bool json_check_keys(json_val *root, size_t n, struct err *e);
 
-/* "messages[2].content" of target, which is a value below root, cut when it does not fit; "" for the
- * root. */
+/* "messages[2].content" of target, which is a value below root, cut when it does not fit; "" for
+ * the root. */
 void json_path_of(json_val *root, const json_val *target, char *out, size_t cap);
 
 /* A number as it was written, taken apart: [-]whole[.frac][e exp]. */

@@ -1,5 +1,6 @@
 /* tests/unit/test_structured.c - answers that were asked for as JSON, on scripted models: what is
- * delivered, repaired, refused; streams, tool calls, cancelling and pausing, usage, memory. */
+ * delivered, repaired, refused; streams, tool calls, usage. Cancelling, pausing and memory are in
+ * test_structured_life.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,147 +8,8 @@
 
 #include <cmocka.h>
 
-#include "base/limits.h"
-#include "base/mem.h"
-#include "route/structured.h"
 #include "route/structured_priv.h"
-#include "scripted_source.h"
-
-#define SCHEMA                                                                                     \
-    "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"a\"],"     \
-    "\"additionalProperties\":false}"
-
-/* --- a model, the source around it, a client -------------------------------------------------- */
-
-struct desk {
-    struct lab lab;
-    struct scripted *model;
-    struct arena *arena;
-    struct structured_source source;
-    struct chat_request req;
-    struct chat_sink sink;
-    struct chat_call *call;
-    struct chat_collect got;
-    char log[256]; /* S t r f m u F E, and T for a tool call */
-    size_t events, cancel_at, pause_at;
-    bool ended, gone;
-    struct chat_usage cancelled;
-    struct err err;
-};
-
-/* The sink frees all that it can as soon as it may: nothing of it may be read afterwards. */
-static void forget(struct desk *d)
-{
-    d->call = NULL;
-    arena_free(d->arena);
-    d->arena = NULL;
-}
-
-static void on_event(struct chat_sink *k, const struct chat_event *ev)
-{
-    struct desk *d = CONTAINER_OF(k, struct desk, sink);
-    static const char names[] = "StrfTmuFE";
-    struct err e;
-    assert_non_null(d->call);
-    assert_true(d->events < sizeof d->log - 1);
-    d->log[d->events++] = names[ev->kind];
-    if (d->events == d->cancel_at) {
-        d->gone = true;
-        chat_cancel(d->call, &d->cancelled);
-        assert_true(chat_collect_event(&d->got, ev, &e)); /* still good to read */
-        forget(d);
-        return;
-    }
-    /* tests of memory faults fail one allocation; where it is ours, the second try works */
-    if (!chat_collect_event(&d->got, ev, &e) && !chat_collect_event(&d->got, ev, &e))
-        fail_msg("%s", e.msg);
-    if (ev->kind == CHAT_EV_ERROR)
-        d->err = *ev->err;
-    if (ev->kind == CHAT_EV_FINISH || ev->kind == CHAT_EV_ERROR) {
-        d->ended = true;
-        forget(d);
-    } else if (d->events == d->pause_at) {
-        chat_pause(d->call);
-    }
-}
-
-static struct desk *desk_new(enum structured_mode mode, const char *text)
-{
-    struct desk *d = mem_zalloc(sizeof *d);
-    assert_non_null(d);
-    lab_init(&d->lab, 1);
-    d->model = lab_model(&d->lab, "x/m", text, 10);
-    d->model->scripts[0].chunk = 7;
-    d->model->scripts[0].every_us = 1000;
-    d->arena = arena_new(0);
-    assert_non_null(d->arena);
-    structured_source_init(&d->source, d->arena, &d->model->source, mode, false);
-    d->req = ask("How many?");
-    d->req.format = CHAT_FORMAT_SCHEMA;
-    d->req.format_name = SPAN("count");
-    d->req.format_schema = SPAN(SCHEMA);
-    d->sink.on_event = on_event;
-    chat_collect_init(&d->got, MIB(1));
-    return d;
-}
-
-/* What the second call says. */
-static void then(struct desk *d, const char *text)
-{
-    d->model->scripts[1] = d->model->scripts[0];
-    d->model->scripts[1].text = span_of(text);
-    d->model->n_scripts = 2;
-}
-
-static bool start(struct desk *d)
-{
-    struct chat_start_opts o = {.role = "call", .depth = 1};
-    d->call = chat_start(&d->source.source, &d->req, &o, &d->sink, &d->err);
-    return d->call != NULL;
-}
-
-static void run(struct desk *d)
-{
-    if (!start(d))
-        fail_msg("%s", d->err.msg);
-    loop_run(d->lab.loop);
-}
-
-static void desk_done(struct desk *d)
-{
-    assert_int_equal(lab_running(&d->lab), 0);
-    chat_collect_done(&d->got);
-    arena_free(d->arena);
-    lab_done(&d->lab);
-    mem_free(d);
-}
-
-static void check(const struct desk *d, const char *log, const char *text)
-{
-    assert_string_equal(d->log, log);
-    struct span got = buf_span(&d->got.text);
-    if (!span_eq(got, span_of(text)))
-        fail_msg("\"%.*s\", not \"%s\"", SPAN_ARG(got), text);
-}
-
-static void check_invalid(const struct desk *d, const char *msg)
-{
-    assert_int_equal(d->err.cls, ERR_UPSTREAM);
-    assert_int_equal(d->err.status, 502);
-    assert_int_equal(d->err.sent, SENT_DELIVERED);
-    assert_string_equal(d->err.code, "invalid_structured_output");
-    if (!strstr(d->err.msg, msg))
-        fail_msg("\"%s\" lacks \"%s\"", d->err.msg, msg);
-}
-
-static void check_asked(const struct desk *d, const char *want)
-{
-    struct span asked = buf_span(&d->model->asked);
-    if (!span_eq(asked, span_of(want)))
-        fail_msg("asked:\n%.*s\nnot:\n%s", SPAN_ARG(asked), want);
-}
-
-#define RULES "and nothing else: no prose, no explanation, no code fence."
+#include "structured_rig.h"
 
 /* --- the prompt way --------------------------------------------------------------------------- */
 
@@ -554,122 +416,6 @@ static void test_others_are_left_alone(void **state)
     desk_done(d);
 }
 
-/* --- cancel, pause, memory -------------------------------------------------------------------- */
-
-/* In each event and between them: no event follows, and what it cost is what was billed. */
-static void test_cancel_anywhere(void **state)
-{
-    for (int mode = 0; mode < 3; mode++) {
-        for (size_t at = 1; at < 12; at++) {
-            struct desk *d = desk_new(mode == 1 ? STRUCTURED_NATIVE : STRUCTURED_PROMPT,
-                                      mode == 0 ? "{\"a\":\"one\"}" : "{\"a\":1}");
-            d->req.stream = true;
-            d->model->scripts[0].reasoning = SPAN("hm");
-            if (mode == 2)
-                d->model->scripts[0].tool = SPAN("look");
-            then(d, "{\"a\":1}");
-            d->cancel_at = at;
-            run(d);
-            /* a sink may not cancel in the last event: the lab would say so */
-            size_t last = strcspn(d->log, "FE");
-            assert_true(d->log[last] == '\0' ? d->gone : d->ended);
-            if (d->gone)
-                assert_int_equal(d->cancelled.cost_nusd, d->model->billed_nusd);
-            desk_done(d);
-            if (at == last)
-                break;
-        }
-    }
-}
-
-struct leave {
-    struct loop_timer timer;
-    struct desk *d;
-};
-
-static void on_leave(struct loop_timer *t)
-{
-    struct desk *d = CONTAINER_OF(t, struct leave, timer)->d;
-    if (d->call) {
-        d->gone = true;
-        chat_cancel(d->call, &d->cancelled);
-        forget(d);
-    }
-}
-
-static void test_cancel_at_any_time(void **state)
-{
-    for (int64_t us = 0; us < 30000; us += 500) {
-        struct desk *d = desk_new(STRUCTURED_PROMPT, "{\"a\":\"one\"}");
-        struct leave leave = {.d = d};
-        then(d, "{\"a\":1}");
-        loop_timer_init(&leave.timer, d->lab.loop, on_leave);
-        assert_true(loop_timer_start(&leave.timer, us));
-        run(d);
-        loop_timer_stop(&leave.timer);
-        assert_true(d->gone != d->ended);
-        if (d->gone)
-            assert_int_equal(d->cancelled.cost_nusd, d->model->billed_nusd);
-        desk_done(d);
-    }
-}
-
-/* A pause reaches the call that runs, and the one after it. */
-static void test_pause_and_resume(void **state)
-{
-    struct desk *d = desk_new(STRUCTURED_NATIVE, "{\"a\": 12345678}");
-    d->req.stream = true;
-    d->pause_at = 2;
-    run(d);
-    assert_string_equal(d->log, "St");
-    assert_int_equal(d->model->pauses, 1);
-    chat_resume(d->call);
-    loop_run(d->lab.loop);
-    check(d, "StttuF", "{\"a\": 12345678}");
-    desk_done(d);
-
-    d = desk_new(STRUCTURED_PROMPT, "no");
-    then(d, "{\"a\":1}");
-    d->pause_at = 1;
-    run(d);
-    assert_string_equal(d->log, "S");
-    chat_resume(d->call);
-    loop_run(d->lab.loop);
-    check(d, "StuF", "{\"a\":1}");
-    assert_int_equal(d->model->pauses, d->model->resumes);
-    desk_done(d);
-}
-
-static void test_out_of_memory(void **state)
-{
-    for (int mode = 0; mode < 2; mode++) {
-        for (unsigned long n = 1;; n++) {
-            struct desk *d =
-                desk_new(mode ? STRUCTURED_NATIVE : STRUCTURED_PROMPT, "{\"a\":\"one\"}");
-            d->req.stream = mode == 1;
-            then(d, "{\"a\":1}");
-            if (mode == 1)
-                d->model->scripts[0] = d->model->scripts[1];
-            mem_fail_at(n);
-            bool began = start(d);
-            if (began)
-                loop_run(d->lab.loop);
-            bool failed = mem_failed();
-            mem_fail_at(0);
-            if (!began)
-                assert_int_equal(d->err.cls, ERR_NOMEM);
-            else
-                assert_true(d->ended);
-            bool done = !failed;
-            if (done)
-                assert_true(span_eq(buf_span(&d->got.text), SPAN("{\"a\":1}")));
-            desk_done(d);
-            if (done)
-                break;
-        }
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -694,10 +440,6 @@ int main(void)
         cmocka_unit_test(test_refused_at_start),
         cmocka_unit_test(test_compiled_before),
         cmocka_unit_test(test_others_are_left_alone),
-        cmocka_unit_test(test_cancel_anywhere),
-        cmocka_unit_test(test_cancel_at_any_time),
-        cmocka_unit_test(test_pause_and_resume),
-        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
