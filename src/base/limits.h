@@ -39,6 +39,8 @@
  * some 10 ns each, which the loop is held up by. An answer of a megabyte takes one million. */
 #define LIMIT_SCHEMA_DEPTH 512
 #define LIMIT_SCHEMA_STEPS ((int64_t)5 * 1000 * 1000)
+/* JSON values in a schema: some 200 bytes of memory each at most. */
+#define LIMIT_SCHEMA_VALUES ((size_t)200000)
 /* An answer that is to be checked against a schema. */
 #define LIMIT_STRUCTURED_BYTES MIB(4)
 /* Reads from one socket per turn of the loop, so that none starves the others. */

@@ -234,6 +234,9 @@ const struct schema *schema_new(struct arena *a, json_val *root, const struct sc
                                 .n_values = (size_t)(unsafe_yyjson_get_next(root) - root),
                                 .steps = LIMIT_SCHEMA_STEPS};
     struct schema_resource *in = NULL;
+    if (c.n_values > LIMIT_SCHEMA_VALUES)
+        return schema_bad(&c, root, "the schema has more than %zu values", LIMIT_SCHEMA_VALUES),
+               NULL;
     c.schema = arena_alloc(a, sizeof *c.schema);
     c.nodes = arena_array(a, c.n_values, sizeof(struct schema_node *));
     if (!c.schema || !c.nodes)

@@ -512,6 +512,22 @@ static void test_large_and_fast(void **state)
     buf_done(&value);
 }
 
+static void test_too_many_values(void **state)
+{
+    AUTO(arena) a = arena_new(0);
+    struct err e = {0};
+    struct buf schema;
+    buf_init(&schema, MIB(4));
+    repeat(&schema, "{\"enum\":[0", 1);
+    repeat(&schema, ",1", LIMIT_SCHEMA_VALUES);
+    repeat(&schema, "]}", 1);
+    assert_true(buf_add_char(&schema, '\0', NULL));
+    assert_null(schema_new(a, parse(a, schema.mem), &opts, &e));
+    assert_non_null(strstr(e.msg, "more than 200000 values"));
+    assert_string_equal(e.param, opts.prefix);
+    buf_done(&schema);
+}
+
 /* Recursive in the schema, as deep as values can be. */
 static void test_recursive_schema(void **state)
 {
@@ -573,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_deep_schemas_end),
         cmocka_unit_test(test_patterns_and_duplicates_are_charged),
         cmocka_unit_test(test_large_and_fast),
+        cmocka_unit_test(test_too_many_values),
         cmocka_unit_test(test_recursive_schema),
         cmocka_unit_test(test_out_of_memory),
     };
