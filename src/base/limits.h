@@ -30,6 +30,19 @@
 #define LIMIT_MEMBER_BYTES MIB(4)
 /* JSON nesting. */
 #define LIMIT_JSON_DEPTH 64
+/* One `pattern` of a JSON schema: its text, and the instructions of its program and of all programs
+ * of the schema together. */
+#define LIMIT_PATTERN_BYTES KIB(8)
+#define LIMIT_PATTERN_INSTS ((size_t)16384)
+#define LIMIT_SCHEMA_INSTS  ((size_t)262144)
+/* Checking one value against a schema, and compiling one: subschemas in subschemas, and steps of
+ * some 10 ns each, which the loop is held up by. An answer of a megabyte takes one million. */
+#define LIMIT_SCHEMA_DEPTH 512
+#define LIMIT_SCHEMA_STEPS ((int64_t)5 * 1000 * 1000)
+/* JSON values in a schema: some 200 bytes of memory each at most. */
+#define LIMIT_SCHEMA_VALUES ((size_t)200000)
+/* An answer that is to be checked against a schema. */
+#define LIMIT_STRUCTURED_BYTES MIB(4)
 /* Reads from one socket per turn of the loop, so that none starves the others. */
 #define LIMIT_READS_PER_TURN 32
 /* Panel size and leaf calls of a nested recipe. */

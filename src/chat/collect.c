@@ -156,6 +156,7 @@ static bool add_reasoning(struct chat_collect *c, const struct chat_event *ev, s
     struct chat_collected_block *b = &c->blocks[c->n_blocks - 1];
     bool ok = add(c, &c->reasoning, ev->text, e);
     b->n = c->reasoning.n - b->from;
+    b->signs_text = b->signs_text || ev->signs_text;
     return ok && set_signature(c, &b->signature, ev->signature, e) &&
            (ev->format.n == 0 || set_name(&b->format, ev->format, e)) &&
            (ev->id.n == 0 || set_name(&b->id, ev->id, e));

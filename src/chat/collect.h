@@ -16,7 +16,8 @@ struct chat_collected_tool {
 /* A block of reasoning: its text is a piece of the whole reasoning. */
 struct chat_collected_block {
     size_t from, n;
-    struct buf signature, format, id; /* usually empty; a signature without text: redacted */
+    struct buf signature, format, id; /* usually empty; a signature without text: redacted, unless */
+    bool signs_text;                  /* it is that of a text that is not shown */
 };
 
 struct chat_collect {

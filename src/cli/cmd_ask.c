@@ -103,9 +103,9 @@ const struct cli_command cli_ask = {
     "usage: fusor ask [OPTIONS] [PROMPT|-]\n\n"
     "Sends the prompt (of the command line, else of stdin) and prints the answer on stdout as it\n"
     "is written; progress and what each call used and cost on stderr. Uses the running server of\n"
-    "this state directory, or $FUSOR_URL with $FUSOR_KEY, else does the work itself. Ctrl-C closes\n"
-    "every upstream call and says what they cost.\n\n" ASK_ARGS_HELP
-    "\noutput:\n"
+    "this state directory, or $FUSOR_URL with $FUSOR_KEY, else does the work itself. Ctrl-C "
+    "closes\n"
+    "every upstream call and says what they cost.\n\n" ASK_ARGS_HELP "\noutput:\n"
     "      --json           one chat completion object instead of the text\n"
     "      --raw            bytes as the model wrote them (not on a terminal)\n"
     "      --trace          also seed, plan, reasons and notes\n\n"

@@ -84,7 +84,8 @@ const struct cli_command cli_config = {
     "config", "check the configuration, or show the one in force",
     "usage: fusor config check [FILE|-]\n"
     "       fusor config show [-c FILE]\n\n"
-    "check reads the whole file and names the first mistake with line and column; exit code 3 when\n"
+    "check reads the whole file and names the first mistake with line and column; exit code 3 "
+    "when\n"
     "there is one. show prints the configuration in force, defaults included and secrets as\n"
     "references: a running server's, else the file's.\n\n"
     "example:\n"

@@ -67,8 +67,10 @@ static void print_sum(struct arena *a, json_val *plan)
     while (json_next(&it, NULL, &w))
         (void)fprintf(stderr, "warning: %.*s\n", SPAN_ARG(json_str(w)));
     if (!json_true(json_get(plan, "fits")))
-        (void)fprintf(stderr, "fusor: the worst case is over the limit of $%.*s: it would be "
-                              "refused\n", SPAN_ARG(cap));
+        (void)fprintf(stderr,
+                      "fusor: the worst case is over the limit of $%.*s: it would be "
+                      "refused\n",
+                      SPAN_ARG(cap));
 }
 
 static int print(struct arena *a, struct span json, bool as_json)
@@ -117,8 +119,7 @@ const struct cli_command cli_plan = {
     "usage: fusor plan [OPTIONS] [PROMPT|-]\n\n"
     "Names every call that a recipe may make for the prompt, its token limit and the most it can\n"
     "cost at the configured prices. Calls nobody. Exit code 4 when the worst case is over\n"
-    "--max-cost.\n\n" ASK_ARGS_HELP
-    "\noutput:\n"
+    "--max-cost.\n\n" ASK_ARGS_HELP "\noutput:\n"
     "      --json           the plan as JSON\n\n"
     "example:\n"
     "  fusor plan --panel a/x,b/y --max-cost 0.02 \"Summarise the attached minutes\"\n",

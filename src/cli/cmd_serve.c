@@ -22,10 +22,13 @@ const struct cli_command cli_serve = {
     "usage: fusor serve [-c FILE]\n\n"
     "Serves the API of the configuration until SIGTERM or Ctrl-C, which let running requests end\n"
     "(`drain`); a second one ends at once. SIGHUP or `fusor reload` reads the file again.\n\n"
-    "  -c, --config FILE  configuration (else $FUSOR_CONFIG, ./fusor.yaml, ~/.config/fusor/fusor.yaml)\n\n"
-    "environment: FUSOR_LOG=debug|info|warn|error; provider keys as the configuration names them\n\n"
+    "  -c, --config FILE  configuration (else $FUSOR_CONFIG, ./fusor.yaml, "
+    "~/.config/fusor/fusor.yaml)\n\n"
+    "environment: FUSOR_LOG=debug|info|warn|error; provider keys as the configuration names "
+    "them\n\n"
     "example:\n"
     "  fusor serve &\n"
     "  curl -s http://127.0.0.1:8420/v1/chat/completions -H 'content-type: application/json' \\\n"
-    "    -d '{\"model\": \"fusion\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n",
+    "    -d '{\"model\": \"fusion\", \"messages\": [{\"role\": \"user\", \"content\": "
+    "\"Hello\"}]}'\n",
     run};

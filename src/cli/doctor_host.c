@@ -155,8 +155,10 @@ void doctor_files(struct doctor *d)
     const struct config *c = d->config;
     size_t n = 0;
     bool ok = check_mode(d, c->source, S_IWOTH, "may be changed by others", "o-w");
-    for (size_t i = 0; i < c->n_providers; i++)
+    for (size_t i = 0; i < c->n_providers; i++) {
         ok &= check_key_ref(d, c->providers[i].key_ref, &n);
+        ok &= check_key_ref(d, c->providers[i].proxy_auth_ref, &n);
+    }
     ok &= check_key_ref(d, c->api_key_ref, &n);
     if (c->tls_key.n > 0) {
         n++;

@@ -65,6 +65,15 @@ static void fix_key(struct doctor *d, const struct config_provider *p)
         doctor_fix(d, "put a key that holds into %.*s", SPAN_ARG(value));
 }
 
+/* What the provider's own settings are to curl, " -x PROXY --cacert FILE"; in the arena. */
+static const char *curl_options(struct doctor *d, const struct config_provider *p)
+{
+    bool proxy = p->proxy.n > 0, ca = p->ca_file.n > 0;
+    struct span all = arena_printf(d->arena, "%s%.*s%s%s", proxy ? " -x " : "", SPAN_ARG(p->proxy),
+                                   ca ? " --cacert " : "", ca ? doctor_word(d, p->ca_file) : "");
+    return all.p ? all.p : "";
+}
+
 static void fix_unreached(struct doctor *d, const struct config_provider *p, int status)
 {
     static const struct span scheme = SPAN_INIT("unix:");
@@ -77,8 +86,9 @@ static void fix_unreached(struct doctor *d, const struct config_provider *p, int
         doctor_fix(d, "start it, or correct `base_url`: curl --unix-socket %s http://x%.*s/models",
                    doctor_word(d, path), SPAN_ARG(base));
     } else {
-        doctor_fix(d, "start it, or correct `base_url`; this should answer: curl -sS %.*s/models",
-                   SPAN_ARG(base));
+        doctor_fix(d,
+                   "start it, or correct `base_url`%s; this should answer: curl -sS%s %.*s/models",
+                   p->proxy.n > 0 ? " or `proxy`" : "", curl_options(d, p), SPAN_ARG(base));
     }
 }
 
@@ -107,8 +117,8 @@ static void check_answer(struct doctor *d, const struct config_provider *p, cons
         break;
     case PROBE_ODD:
         doctor_add(d, DOCTOR_WARN, name, "asked for its models: %s", said.text);
-        doctor_fix(d, "calls may work all the same; this shows its answer: curl -sS %.*s/models",
-                   SPAN_ARG(p->base_url));
+        doctor_fix(d, "calls may work all the same; this shows its answer: curl -sS%s %.*s/models",
+                   curl_options(d, p), SPAN_ARG(p->base_url));
         break;
     case PROBE_BAD_KEY:
         doctor_add(d, DOCTOR_BAD, name, "%s", said.text);

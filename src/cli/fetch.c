@@ -72,6 +72,8 @@ static bool start(struct fetch *f)
 {
     if (!http_origin_parse(f->url, &f->origin_, &f->err))
         return false;
+    if (f->proxy.n > 0 && !http_origin_parse(f->proxy, &f->proxy_, &f->err))
+        return err_prefix(&f->err, "proxy");
     if (f->whole_path)
         f->origin_.base[0] = '\0';
     if (f->origin_.tls) {
@@ -83,6 +85,8 @@ static bool start(struct fetch *f)
     struct http_header h[MAX_HEADERS];
     struct http_call_spec spec = {.origin = &f->origin_,
                                   .tls = f->tls_,
+                                  .proxy = f->proxy.n > 0 ? &f->proxy_ : NULL,
+                                  .proxy_auth = f->proxy_auth,
                                   .method = f->body.n ? "POST" : "GET",
                                   .target = f->path,
                                   .headers = h,

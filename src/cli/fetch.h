@@ -18,6 +18,8 @@ struct fetch {
     const struct secret *key;      /* NULL: none */
     const struct dialect *dialect; /* says where the key goes; NULL: a bearer token */
     const char *ca_file;           /* NULL: the system's */
+    struct span proxy;             /* "http://host:port"; empty: none */
+    struct secret *proxy_auth;     /* "user:password"; NULL: none */
     struct http_timeouts timeouts;
     struct buf *out; /* the answer's body is added */
     /* the answer */
@@ -26,7 +28,7 @@ struct fetch {
     int64_t took_us;
     /* private */
     struct fetch_run *run_;
-    struct http_origin origin_;
+    struct http_origin origin_, proxy_;
     struct tls *tls_;
     int head_;
     int64_t start_us_;

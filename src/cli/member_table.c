@@ -59,8 +59,8 @@ static void print_reasons(FILE *f, const struct chat_member *m, size_t n)
         if (!m[i].reason)
             continue;
         text_visible_cstr(detail, sizeof detail, m[i].detail);
-        (void)fprintf(f, "%.*s: %s%s%s\n", SPAN_ARG(m[i].label), m[i].reason,
-                      detail[0] ? ": " : "", detail);
+        (void)fprintf(f, "%.*s: %s%s%s\n", SPAN_ARG(m[i].label), m[i].reason, detail[0] ? ": " : "",
+                      detail);
     }
 }
 

@@ -1,5 +1,5 @@
-/* cli/printer.c - see cli/printer.h. On a terminal the members' lines are drawn again in place until the
- * answer begins; in a pipe each change of state is one plain line. */
+/* cli/printer.c - see cli/printer.h. On a terminal the members' lines are drawn again in place
+ * until the answer begins; in a pipe each change of state is one plain line. */
 #include "cli/printer.h"
 
 #include <time.h>
@@ -67,7 +67,9 @@ const struct err *printer_error(const struct printer *p)
     return &p->collect.err;
 }
 
-/* --- progress ------------------------------------------------------------------------------------------------- */
+/* --- progress
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /* The row of a call; its spans are copied, because those of an event are on loan. */
 static struct chat_member *row_of(struct printer *p, const struct chat_member *m)
@@ -135,7 +137,9 @@ static void on_member(struct printer *p, const struct chat_member *m)
     }
 }
 
-/* --- the answer ----------------------------------------------------------------------------------------------------- */
+/* --- the answer
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void write_answer(struct printer *p, struct span text)
 {
@@ -176,9 +180,8 @@ static void print_tools(const struct printer *p)
 
 static void print_json(struct printer *p)
 {
-    struct dialect_reply head = {.id = buf_span(&p->collect.id),
-                                 .model = p->o.model,
-                                 .created = (int64_t)time(NULL)};
+    struct dialect_reply head = {
+        .id = buf_span(&p->collect.id), .model = p->o.model, .created = (int64_t)time(NULL)};
     struct err e = {0};
     buf_clear(&p->out);
     if (!dialect_openai_chat.write_unary(&head, &p->collect, &p->out, &e)) {
@@ -215,8 +218,7 @@ static void print_end(struct printer *p)
     if (r) {
         member_table(stderr, r, &total, p->o.trace);
         if (r->degraded)
-            (void)fprintf(stderr, "degraded (%s): %.*s\n", r->degraded,
-                          SPAN_ARG(r->degraded_why));
+            (void)fprintf(stderr, "degraded (%s): %.*s\n", r->degraded, SPAN_ARG(r->degraded_why));
         if (p->o.trace)
             print_trace(r);
     } else {

@@ -1,5 +1,5 @@
-/* cli/printer.h - a sink that shows an answer on a terminal or in a pipe: progress and tables on stderr, the
- * answer on stdout. Private to cli/. */
+/* cli/printer.h - a sink that shows an answer on a terminal or in a pipe: progress and tables on
+ * stderr, the answer on stdout. Private to cli/. */
 #ifndef FUSOR_CLI_PRINTER_H
 #define FUSOR_CLI_PRINTER_H
 
@@ -16,8 +16,8 @@ struct printer_options {
 
 struct printer; /* owned */
 
-/* done(ctx, ok) runs once, from the loop, when the answer or its error is complete; the report it prints
- * from is alive only then, so tables are printed before. */
+/* done(ctx, ok) runs once, from the loop, when the answer or its error is complete; the report it
+ * prints from is alive only then, so tables are printed before. */
 MUST_USE struct printer *printer_new(const struct printer_options *o, struct loop *l,
                                      void (*done)(void *ctx), void *ctx);
 void printer_free(struct printer *p);

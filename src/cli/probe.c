@@ -14,6 +14,8 @@ void probe_models(struct fetch *f, const struct config_provider *p)
     f->key = p->key;
     f->dialect = dialect_find(span_of(p->dialect));
     f->ca_file = p->ca_file.n ? p->ca_file.p : NULL;
+    f->proxy = p->proxy;
+    f->proxy_auth = p->proxy_auth;
     f->timeouts = (struct http_timeouts){.total_us = PROBE_TIMEOUT_US};
 }
 
@@ -92,7 +94,7 @@ static void read_failure(const struct fetch *f, struct probe *out)
     struct span msg = span_of(f->err.msg);
     size_t at = span_index(msg, module);
     out->word = PROBE_UNREACHED;
-    if (f->err.cls == ERR_TIMEOUT) {
+    if (f->err.cls == ERR_TIMEOUT && f->proxy.n == 0) { /* else the message says which hop it was */
         (void)snprintf(out->text, sizeof out->text, "no answer within %lld s",
                        (long long)((f->took_us + 500000) / 1000000));
         return;

@@ -1,4 +1,5 @@
-/* cli/session.h - where `ask` and `plan` get their work done: in the running server, else in this process.
+/* cli/session.h - where `ask` and `plan` get their work done: in the running server, else in this
+ * process.
  *
  * Both ways give a chat_source, so the printer cannot tell them apart. Private to cli/. */
 #ifndef FUSOR_CLI_SESSION_H
@@ -9,8 +10,8 @@
 
 /* What the command line asks for. NULL or 0: not given. */
 struct ask_options {
-    const char *config, *model, *mode, *panel, *judge, *max_cost, *system, *max_tokens, *temperature,
-        *criteria;
+    const char *config, *model, *mode, *panel, *judge, *max_cost, *system, *max_tokens,
+        *temperature, *criteria;
     struct span prompt;
 };
 

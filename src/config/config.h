@@ -74,6 +74,8 @@ struct config_provider {
     struct span key_ref;  /* "env:OPENAI_API_KEY": for config show */
     struct span ca_file;  /* empty: the system's */
     struct span proxy;    /* "http://host:port"; empty: none */
+    struct secret *proxy_auth;   /* "user:password"; NULL: none */
+    struct span proxy_auth_ref;  /* for config show */
     struct span region;   /* may be empty */
     bool has_price;
     struct price price;         /* for models that set none */

@@ -28,6 +28,7 @@ static const struct {
     {"key", HOSTED},
     {"ca_file", HOSTED},
     {"proxy", HOSTED},
+    {"proxy_auth", HOSTED},
     {"cancel", HOSTED},
     {"api", KIND(OPENAI)},
     {"stream_options", KIND(OPENAI)},
@@ -149,7 +150,7 @@ static bool read_url(struct node n, struct node provider, enum provider_kind kin
     return true;
 }
 
-static bool read_proxy(struct node n, struct span *out, struct err *e)
+static bool read_proxy_url(struct node n, struct span *out, struct err *e)
 {
     struct span url = SPAN("none");
     if (!node_str(n, &url, e))
@@ -158,10 +159,41 @@ static bool read_proxy(struct node n, struct span *out, struct err *e)
         return true;
     if (!span_starts(url, SPAN("http://")))
         return node_fail(n, e, "must be none, or a proxy such as http://proxy.example.com:3128");
+    if (has_any(url, "@")) /* not repeated: what stands there may be a password */
+        return node_fail(n, e, "must not hold a user or password; use 'proxy_auth'");
     if (!check_url(n, url, e))
         return false;
+    if (span_ends(url, SPAN("/")))
+        url = span_upto(url, url.n - 1);
+    if (has_any(span_from(url, 7), "/"))
+        return node_fail(n, e, "must be a host and a port, without a path");
     *out = url;
     return true;
+}
+
+/* RFC 7617: what stands before the first colon is the user. */
+static bool read_proxy_auth(struct snapshot *s, struct node n, struct config_provider *p,
+                            struct err *e)
+{
+    if (!config_read_key(n, s, &p->proxy_auth_ref, &p->proxy_auth, e))
+        return false;
+    if (!p->proxy_auth)
+        return true;
+    if (p->proxy.n == 0)
+        return node_fail(n, e, "is for a 'proxy', and there is none");
+    return has_any(secret_reveal(p->proxy_auth), ":") ||
+           node_fail(n, e, "must be of the form user:password");
+}
+
+static bool read_proxy(struct snapshot *s, struct node provider, struct config_provider *p,
+                       struct err *e)
+{
+    struct node n = node_get(provider, "proxy");
+    if (!read_proxy_url(n, &p->proxy, e))
+        return false;
+    if (p->proxy.n > 0 && span_starts(p->base_url, SPAN("unix:")))
+        return node_fail(n, e, "leads to no Unix socket, which 'base_url' is");
+    return read_proxy_auth(s, node_get(provider, "proxy_auth"), p, e);
 }
 
 /* An engine on this machine or in this network fetches what a request names from inside that
@@ -224,8 +256,7 @@ static bool read_hosted(struct snapshot *s, struct node n, struct config_provide
     bool ok =
         read_url(node_get(n, "base_url"), n, p->kind, &p->base_url, e) && fill_known(s, p, e) &&
         config_read_key(node_get(n, "key"), s, &p->key_ref, &p->key, e) &&
-        node_str(node_get(n, "ca_file"), &ca_file, e) &&
-        read_proxy(node_get(n, "proxy"), &p->proxy, e) &&
+        node_str(node_get(n, "ca_file"), &ca_file, e) && read_proxy(s, n, p, e) &&
         read_choice(node_get(n, "stream_options"), "send", "omit", &p->omit_stream_options, e) &&
         read_choice(node_get(n, "max_tokens_field"), "max_tokens", "max_completion_tokens",
                     &p->max_completion_tokens, e) &&

@@ -299,6 +299,7 @@ static void show_hosted(struct show *w, const struct config_provider *p)
     field_str(w, 4, "key", p->key_ref);
     field_str(w, 4, "ca_file", p->ca_file);
     field_str(w, 4, "proxy", p->proxy);
+    field_str(w, 4, "proxy_auth", p->proxy_auth_ref);
     field_str(w, 4, "cancel", p->cancel_bills_on ? SPAN("bills_on") : SPAN("stops"));
     field_str(w, 4, "image_urls", p->refuse_image_urls ? SPAN("refuse") : SPAN("pass"));
     if (p->kind != PROVIDER_OPENAI)

@@ -5,6 +5,7 @@ static const struct dialect *const dialects[] = {
     &dialect_openai_chat,
     &dialect_mistral,
     &dialect_gemini,
+    &dialect_anthropic_messages,
 };
 
 const struct dialect *dialect_find(struct span name)

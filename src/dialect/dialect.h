@@ -63,6 +63,11 @@ struct dialect {
     /* Client's body -> request; values live in the arena. Errors name the field. */
     bool (*read_request)(struct arena *a, struct span body, struct chat_request *out,
                          struct err *e);
+    /* The question how many tokens a request has: a body like a request's, without what only an answer
+     * needs; and the answer to it. NULL: not asked in this dialect. */
+    bool (*read_count)(struct arena *a, struct span body, struct chat_request *out,
+                       struct err *e);
+    bool (*write_count)(int64_t input_tokens, struct buf *out, struct err *e);
     /* owned; NULL: no memory. */
     struct dialect_writer *(*writer_new)(const struct dialect_reply *r);
     void (*writer_free)(struct dialect_writer *w);
@@ -101,5 +106,6 @@ const struct dialect *dialect_find(struct span name);
 extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_mistral;
 extern const struct dialect dialect_gemini;
+extern const struct dialect dialect_anthropic_messages;
 
 #endif

@@ -6,7 +6,7 @@
 #ifndef FUSOR_DIALECT_GEMINI_PRIV_H
 #define FUSOR_DIALECT_GEMINI_PRIV_H
 
-#include "dialect/wire.h"
+#include "dialect/wire_fields.h"
 
 /* --- models: what differs from one generation to the next goes by the name -------------------- */
 

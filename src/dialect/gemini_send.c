@@ -141,7 +141,7 @@ static bool write_system(struct gem_out *o, size_t n)
         struct wire_path at = {&messages, NULL, i};
         if (m->name.p)
             wire_note(o->notes, SPAN("messages.name"));
-        if (!wire_write_extras(w, m->extras, m->n_extras, &at, false, o->notes, o->e))
+        if (!wire_write_extras(w, m->extras, m->n_extras, &at, false, NULL, o->notes, o->e))
             return false;
         for (size_t j = 0; j < m->n_parts; j++) {
             const struct chat_part *p = &m->parts[j];
@@ -214,7 +214,7 @@ bool gem_write_request(const struct chat_request *r, const struct dialect_target
     json_w_obj(&w);
     bool ok = check(r, e) && write_system(&o, leading) && gem_write_contents(&o, leading) &&
               write_tools(&o) && gem_write_config(&o) &&
-              wire_write_extras(&w, r->extras, r->n_extras, NULL, false, notes, e);
+              wire_write_extras(&w, r->extras, r->n_extras, NULL, false, NULL, notes, e);
     note_hints(&o);
     json_w_obj_end(&w);
     json_scratch_done(&o.scratch);

@@ -395,7 +395,7 @@ bool gem_write_result(struct gem_out *o, size_t message, const struct chat_part 
     struct buf joined;
     struct span text;
     note_marks(&b);
-    if (!wire_write_extras(w, m->extras, m->n_extras, &b.at, false, o->notes, o->e))
+    if (!wire_write_extras(w, m->extras, m->n_extras, &b.at, false, NULL, o->notes, o->e))
         return false;
     gem_content(o, GEM_USER);
     json_w_obj(w);
@@ -551,6 +551,6 @@ bool gem_write_message(struct gem_out *o, size_t message)
     if (m->name.p)
         wire_note(o->notes, SPAN("messages.name"));
     note_marks(&b);
-    return wire_write_extras(o->w, m->extras, m->n_extras, &b.at, false, o->notes, o->e) &&
+    return wire_write_extras(o->w, m->extras, m->n_extras, &b.at, false, NULL, o->notes, o->e) &&
            write_parts(&b);
 }

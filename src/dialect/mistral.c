@@ -23,7 +23,7 @@ static bool mentions(struct span text, struct span word)
 
 void mistral_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out)
 {
-    oai_read_error(status, body, retry_after_ms, out);
+    wire_read_error(status, body, retry_after_ms, out);
     if (status != 403 ||
         (!mentions(body, SPAN("guardrail")) && !mentions(body, SPAN("moderation"))))
         return;

@@ -344,7 +344,7 @@ static bool write_extras(const struct place *p)
     for (size_t i = 0; i < p->m->n_extras; i++) {
         const struct chat_extra *x = &p->m->extras[i];
         if (!is_prefix(p->o, x)) {
-            if (!wire_write_extras(p->o->w, x, 1, &p->at, false, p->o->notes, p->o->e))
+            if (!wire_write_extras(p->o->w, x, 1, &p->at, false, NULL, p->o->notes, p->o->e))
                 return false;
             continue;
         }

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "dialect/openai_chat_priv.h"
+#include "dialect/wire_fields.h"
 
 /* --- calls and their results ------------------------------------------------------------------ */
 

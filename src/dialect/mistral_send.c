@@ -203,7 +203,7 @@ static bool write_extras(struct mistral_out *o)
         const char *own = o->same ? own_field(x) : NULL;
         if (own)
             wire_raw(o->w, own, x->json);
-        else if (!wire_write_extras(o->w, x, 1, NULL, false, o->notes, o->e))
+        else if (!wire_write_extras(o->w, x, 1, NULL, false, NULL, o->notes, o->e))
             return false;
     }
     return true;

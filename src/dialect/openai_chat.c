@@ -21,5 +21,5 @@ const struct dialect dialect_openai_chat = {
     .reader_body = oai_reader_body,
     .reader_eof = oai_reader_eof,
     .reader_next = oai_reader_next,
-    .read_error = oai_read_error,
+    .read_error = wire_read_error,
 };

@@ -11,24 +11,6 @@
 #define MAX_CALLS  512
 #define NAME_BYTES KIB(1)
 
-static void track(struct oai_track *t, struct span s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (t->in_string) {
-            t->in_string = t->escaped || c != '"';
-            t->escaped = !t->escaped && c == '\\';
-        } else if (c == '"') {
-            t->in_string = true;
-        } else if (c == '{' || c == '[') {
-            t->depth++;
-        } else if ((c == '}' || c == ']') && t->depth > 0) {
-            t->depth--;
-            t->whole = t->depth == 0;
-        }
-    }
-}
-
 /* One fragment, as it came. */
 struct fragment {
     int64_t index; /* -1: none */
@@ -100,7 +82,7 @@ static bool start_call(struct dialect_reader *rd, struct oai_call *c, const stru
         return false;
     if (c->name.n == 0)
         return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_TOOL, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_TOOL, e);
     if (!p)
         return false;
     c->started = true;
@@ -120,7 +102,7 @@ static bool go_on(struct dialect_reader *rd, struct oai_call *c, const struct fr
 {
     if (f->args.n == 0 && !late_id && signature.n == 0)
         return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_TOOL, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_TOOL, e);
     if (!p)
         return false;
     p->ev.index = (size_t)(c - rd->calls);
@@ -170,7 +152,7 @@ static bool read_fragment(struct dialect_reader *rd, json_val *v, struct err *e)
     bool late_id = c->started && c->id.n == 0 && f.id.n > 0;
     if (!keep(&c->id, f.id, e) || !keep(&c->name, f.name, e))
         return false;
-    track(&c->track, f.args);
+    wire_track_feed(&c->track, f.args);
     c->n_args += f.args.n;
     rd->delivered = true;
     return c->started ? go_on(rd, c, &f, late_id, signature, e)
@@ -198,7 +180,7 @@ bool oai_end_calls(struct dialect_reader *rd, bool *out_any, bool *out_cut, stru
             *out_cut = true;
             continue;
         }
-        struct oai_pending *p = oai_push(rd, CHAT_EV_TOOL, e);
+        struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_TOOL, e);
         if (!p)
             return false;
         p->ev.index = i;

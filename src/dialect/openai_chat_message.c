@@ -33,6 +33,14 @@ static size_t present(json_val *v, const char *key)
     return json_get(v, key) != NULL;
 }
 
+/* A mark of the prompt cache; what more it says ("ttl") is a hint too. */
+static bool read_mark(struct msg *b, json_val *v, struct chat_part *p)
+{
+    json_val *mark = json_get(v, "cache_control");
+    p->cache_mark = json_is_obj(mark);
+    return json_count(mark) < 2 || json_raw(b->a, mark, &p->cache, b->e);
+}
+
 /* "data:image/png;base64,...." -> "image/png" */
 static struct span media_type_of(struct span url)
 {
@@ -46,17 +54,15 @@ static struct span media_type_of(struct span url)
 
 static bool read_text(struct msg *b, const struct wire_path *at, json_val *v)
 {
-    json_val *mark = json_get(v, "cache_control");
     struct chat_part *p = push(b, CHAT_PART_TEXT);
-    p->cache_mark = json_is_obj(mark);
-    return wire_get_str(v, "text", true, at, &p->text, b->e) &&
-           keep_unknown(b, v, json_count(mark) > 1 ? 0 : 2 + (mark != NULL), p);
+    return read_mark(b, v, p) && wire_get_str(v, "text", true, at, &p->text, b->e) &&
+           keep_unknown(b, v, 2 + present(v, "cache_control"), p);
 }
 
 static bool read_image(struct msg *b, const struct wire_path *at, json_val *v)
 {
     struct wire_path below = {at, "image_url", 0};
-    json_val *image = wire_get(v, "image_url"), *mark = json_get(v, "cache_control");
+    json_val *image = wire_get(v, "image_url");
     struct chat_part *p = push(b, CHAT_PART_IMAGE);
     size_t inner = 0;
     if (json_is_str(image)) { /* Mistral's short form */
@@ -73,8 +79,8 @@ static bool read_image(struct msg *b, const struct wire_path *at, json_val *v)
         !span_starts(p->url, SPAN("http://")))
         return wire_bad_key(&below, "url", b->e, "must be an http, https or data: URL");
     p->media_type = media_type_of(p->url);
-    p->cache_mark = json_is_obj(mark);
-    return keep_unknown(b, v, inner > 0 ? 0 : 2 + (mark != NULL), p);
+    return read_mark(b, v, p) &&
+           keep_unknown(b, v, inner > 0 ? 0 : 2 + present(v, "cache_control"), p);
 }
 
 static bool read_audio(struct msg *b, const struct wire_path *at, json_val *v)
@@ -96,7 +102,7 @@ static bool read_audio(struct msg *b, const struct wire_path *at, json_val *v)
 static bool read_file(struct msg *b, const struct wire_path *at, json_val *v)
 {
     struct wire_path below = {at, "file", 0};
-    json_val *file = wire_get(v, "file"), *mark = json_get(v, "cache_control");
+    json_val *file = wire_get(v, "file");
     struct chat_part *p = push(b, CHAT_PART_DOCUMENT);
     if (!file && wire_get(v, "file_id")) /* Mistral's: a file of its own store */
         return wire_get_str(v, "file_id", true, at, &p->file_id, b->e) &&
@@ -110,10 +116,10 @@ static bool read_file(struct msg *b, const struct wire_path *at, json_val *v)
     if (!p->file_id.p && !p->url.p)
         return wire_bad(&below, b->e, "must hold file_id or file_data");
     p->media_type = media_type_of(p->url);
-    p->cache_mark = json_is_obj(mark);
     size_t known =
         present(file, "file_id") + present(file, "file_data") + present(file, "filename");
-    return keep_unknown(b, v, json_count(file) > known ? 0 : 2 + (mark != NULL), p);
+    return read_mark(b, v, p) &&
+           keep_unknown(b, v, json_count(file) > known ? 0 : 2 + present(v, "cache_control"), p);
 }
 
 /* Mistral's way to give a document. */
@@ -312,6 +318,7 @@ static bool join_details(struct msg *b, struct json_iter it, size_t n)
     p->text = arena_dup(b->a, buf_span(&text));
     buf_done(&text);
     p->signature = json_str(json_get(v, "signature"));
+    p->signs_text = p->signature.n > 0;
     p->format = json_str(json_get(v, "format"));
     p->id = json_str(json_get(v, "id"));
     if (!ok || !p->text.p)

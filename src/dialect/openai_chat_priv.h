@@ -60,26 +60,15 @@ void oai_write_stop(struct json_w *w, const struct chat_request *r);
 
 /* False when v holds no usage. Takes OpenAI's, DeepSeek's, xAI's and our own members. */
 bool oai_read_usage(json_val *v, struct chat_usage *out);
-/* The `fusion` member of our own usage into memory of the arena; NULL when it is none or memory
- * runs out. */
-const struct chat_fusion_report *oai_read_report(struct arena *a, json_val *v);
-/* One member of a progress frame. reason: room for its text; *out borrows from v and reason. */
-bool oai_read_member(json_val *v, char *reason, size_t cap, struct chat_member *out);
 /* The whole object. report may be NULL. */
 void oai_write_usage(struct json_w *w, const struct chat_usage *u,
                      const struct chat_fusion_report *report);
-/* The object of a progress frame. */
-void oai_write_member(struct json_w *w, const struct chat_member *m);
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
 bool oai_write_error(const struct err *err, struct buf *out, struct err *e);
 /* The error of a stream that has begun: with code, status and retry_after. */
 void oai_write_stream_error(struct json_w *w, const struct err *err);
-void oai_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
-/* Whether a chunk with status 200 is an error, and what it means. delivered: content came before.
- */
-bool oai_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
 
 /* --- answers to clients ----------------------------------------------------------------------- */
 

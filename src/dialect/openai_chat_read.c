@@ -30,27 +30,10 @@ void oai_reader_free(struct dialect_reader *rd)
         return;
     json_scratch_done(&rd->scratch);
     oai_free_calls(rd);
-    mem_free(rd->queue);
+    wire_queue_done(&rd->queue);
     buf_done(&rd->args);
     arena_free(rd->arena);
     mem_free(rd);
-}
-
-struct oai_pending *oai_push(struct dialect_reader *rd, enum chat_event_kind kind, struct err *e)
-{
-    if (rd->n == rd->cap) {
-        size_t cap = rd->cap > 0 ? 2 * rd->cap : 8;
-        struct oai_pending *queue = mem_realloc(rd->queue, cap * sizeof *queue);
-        if (!queue) {
-            err_set(e, ERR_NOMEM, "no memory for the answer's events");
-            return NULL;
-        }
-        rd->queue = queue;
-        rd->cap = cap;
-    }
-    struct oai_pending *p = &rd->queue[rd->n++];
-    *p = (struct oai_pending){.ev.kind = kind};
-    return p;
 }
 
 /* The error comes out behind the events that are queued already. Always false. */
@@ -72,7 +55,7 @@ static bool push_text(struct dialect_reader *rd, enum chat_event_kind kind, stru
 {
     if (text.n == 0)
         return true;
-    struct oai_pending *p = oai_push(rd, kind, e);
+    struct wire_pending *p = wire_push(&rd->queue, kind, e);
     if (!p)
         return false;
     p->ev.text = text;
@@ -87,7 +70,7 @@ static bool push_signature(struct dialect_reader *rd, struct span signature, str
 {
     if (signature.n == 0)
         return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_REASONING, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_REASONING, e);
     if (!p)
         return false;
     p->ev.signature = signature;
@@ -133,11 +116,12 @@ static bool read_detail(struct dialect_reader *rd, json_val *v, bool with_text, 
         signature = json_str(json_get(v, "data"));
     if (text.n == 0 && signature.n == 0)
         return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_REASONING, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_REASONING, e);
     if (!p)
         return false;
     p->ev.text = text;
     p->ev.signature = signature;
+    p->ev.signs_text = span_eq(json_str(json_get(v, "type")), SPAN("reasoning.text"));
     p->ev.format = json_str(json_get(v, "format"));
     p->ev.id = json_str(json_get(v, "id"));
     rd->delivered = true;
@@ -216,7 +200,7 @@ static bool read_finish(struct dialect_reader *rd, struct span word, struct err 
 
 static bool push_usage(struct dialect_reader *rd, struct err *e)
 {
-    struct oai_pending *p = oai_push(rd, CHAT_EV_USAGE, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_USAGE, e);
     if (!p)
         return false;
     p->ev.usage = rd->usage;
@@ -231,7 +215,7 @@ static bool finish_up(struct dialect_reader *rd, struct err *e)
         return err_set(e, ERR_CUT, "the upstream's answer ended before its end");
     if (!oai_end_calls(rd, &any, &cut, e) || (rd->has_usage && !push_usage(rd, e)))
         return false;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_FINISH, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_FINISH, e);
     if (!p)
         return false;
     p->ev.finish = rd->finish;
@@ -251,7 +235,7 @@ static bool ensure_start(struct dialect_reader *rd, json_val *chunk, struct err 
 {
     if (rd->started)
         return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_START, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_START, e);
     if (!p)
         return false;
     p->ev.id = json_str(json_get(chunk, "id"));
@@ -285,7 +269,7 @@ static bool read_usage(struct dialect_reader *rd, json_val *chunk, struct err *e
     json_val *fusion = json_get(v, "fusion");
     if (fusion && !rd->arena && !(rd->arena = arena_new(REPORT_BYTES)))
         return err_set(e, ERR_NOMEM, "no memory for the fusion's report");
-    const struct chat_fusion_report *report = fusion ? oai_read_report(rd->arena, fusion) : NULL;
+    const struct chat_fusion_report *report = fusion ? wire_read_report(rd->arena, fusion) : NULL;
     rd->usage = u;
     rd->report = report ? report : rd->report;
     rd->has_usage = true;
@@ -294,9 +278,9 @@ static bool read_usage(struct dialect_reader *rd, json_val *chunk, struct err *e
 
 static bool read_progress(struct dialect_reader *rd, json_val *v, struct err *e)
 {
-    if (!oai_read_member(v, rd->reason, sizeof rd->reason, &rd->member))
+    if (!wire_read_member(v, rd->reason, sizeof rd->reason, &rd->member))
         return true;
-    struct oai_pending *p = oai_push(rd, CHAT_EV_MEMBER, e);
+    struct wire_pending *p = wire_push(&rd->queue, CHAT_EV_MEMBER, e);
     if (p)
         p->ev.member = &rd->member;
     return p != NULL;
@@ -343,7 +327,7 @@ bool oai_reader_feed(struct dialect_reader *rd, struct span type, struct span da
 {
     struct err why; /* large: set where something fails, not per chunk */
     json_val *chunk = NULL;
-    rd->head = rd->n = 0;
+    wire_queue_clear(&rd->queue);
     buf_clear(&rd->args);
     data = span_trim(data);
     if (rd->state == OAI_ENDED || data.n == 0 || span_eq(type, SPAN("ping")))
@@ -357,7 +341,7 @@ bool oai_reader_feed(struct dialect_reader *rd, struct span type, struct span da
         return settle(rd, finish_up(rd, &why), &why);
     if (!json_parse_scratch(&rd->scratch, data, &chunk, &why))
         return why.cls == ERR_NOMEM ? settle(rd, false, &why) : skip(rd, e);
-    if (oai_stream_error(chunk, span_eq(type, SPAN("error")), rd->delivered, &why))
+    if (wire_stream_error(chunk, span_eq(type, SPAN("error")), rd->delivered, &why))
         return settle(rd, false, &why);
     if (!json_is_obj(chunk))
         return skip(rd, e);
@@ -371,10 +355,10 @@ bool oai_reader_body(struct dialect_reader *rd, struct span body, struct err *e)
     struct err why = {0};
     json_val *root = NULL, *choice;
     bool ok = json_parse_scratch(&rd->scratch, body, &root, &why);
-    rd->head = rd->n = 0;
+    wire_queue_clear(&rd->queue);
     if (!ok && why.cls != ERR_NOMEM)
         err_set(&why, ERR_UPSTREAM, "the upstream's answer is not JSON");
-    else if (ok && oai_stream_error(root, false, false, &why))
+    else if (ok && wire_stream_error(root, false, false, &why))
         ok = false;
     else if (ok && !(choice = first_choice(root)))
         ok = err_set(&why, ERR_UPSTREAM, "the upstream's answer has no choices");
@@ -397,7 +381,7 @@ void oai_reader_eof(struct dialect_reader *rd)
     struct err why = {0};
     if (rd->state != OAI_OPEN)
         return;
-    rd->head = rd->n = 0;
+    wire_queue_clear(&rd->queue);
     buf_clear(&rd->args);
     settle(rd, finish_up(rd, &why), &why);
 }
@@ -405,13 +389,8 @@ void oai_reader_eof(struct dialect_reader *rd)
 enum dialect_status oai_reader_next(struct dialect_reader *rd, struct chat_event *out,
                                     struct err *e)
 {
-    if (rd->head < rd->n) {
-        const struct oai_pending *p = &rd->queue[rd->head++];
-        *out = p->ev;
-        if (p->in_args)
-            out->arguments = span_upto(span_from(buf_span(&rd->args), p->off), p->n);
+    if (wire_pop(&rd->queue, &rd->args, out))
         return DIALECT_EVENT;
-    }
     if (rd->state != OAI_FAILED)
         return DIALECT_MORE;
     if (e)

@@ -5,26 +5,13 @@
 
 #include "dialect/openai_chat_priv.h"
 
-/* Where the arguments of a call stand as JSON: a value is whole when its last bracket closes. */
-struct oai_track {
-    unsigned depth;
-    bool in_string, escaped, whole;
-};
-
 struct oai_call {
     struct buf id, name;
     struct buf held; /* arguments that came before the name */
     int64_t index;   /* the upstream's number, -1: none */
     size_t n_args;   /* bytes of arguments so far */
     bool started;    /* its first event is out */
-    struct oai_track track;
-};
-
-/* An event that waits for reader_next(). */
-struct oai_pending {
-    struct chat_event ev;
-    bool in_args; /* ev.arguments stand at off, n of reader->args, which may move until then */
-    size_t off, n;
+    struct wire_track track;
 };
 
 enum oai_state {
@@ -36,8 +23,7 @@ enum oai_state {
 struct dialect_reader {
     enum oai_state state;
     struct json_scratch scratch; /* the current chunk: events borrow from it */
-    struct oai_pending *queue;
-    size_t head, n, cap;
+    struct wire_queue queue;
     struct oai_call *calls;
     size_t n_calls;
     struct buf args;     /* arguments that came as an object, as text, of the current chunk */
@@ -52,9 +38,6 @@ struct dialect_reader {
     char reason[64];
     struct err err;
 };
-
-/* Room for one more event, zeroed but for its kind; NULL when memory runs out (*e set). */
-struct oai_pending *oai_push(struct dialect_reader *rd, enum chat_event_kind kind, struct err *e);
 
 /* The `tool_calls` of a delta or message. */
 MUST_USE bool oai_read_calls(struct dialect_reader *rd, json_val *list, struct err *e);

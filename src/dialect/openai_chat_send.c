@@ -4,6 +4,7 @@
  * an upstream of their own dialect only; hints that stay behind are listed, anything else that
  * cannot be carried is a 400 that names it. */
 #include "dialect/openai_chat_priv.h"
+#include "dialect/wire_fields.h"
 
 static void write_sampling(struct json_w *w, const struct chat_request *r,
                            const struct dialect_target *t)
@@ -191,7 +192,7 @@ bool oai_write_request(const struct chat_request *r, const struct dialect_target
         write_hints(&w, r, same, notes);
         write_stream(&w, t);
     }
-    ok = ok && wire_write_extras(&w, r->extras, r->n_extras, NULL, same, notes, e);
+    ok = ok && wire_write_extras(&w, r->extras, r->n_extras, NULL, same, NULL, notes, e);
     json_w_obj_end(&w);
     if (ok && json_w_end(&w))
         return true;

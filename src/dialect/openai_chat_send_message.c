@@ -1,5 +1,6 @@
 /* dialect/openai_chat_send_message.c - chat_message -> a message of an upstream's body. */
 #include "dialect/openai_chat_priv.h"
+#include "dialect/wire_fields.h"
 
 /* One message on its way out. same: the request came in this dialect, so parts go as they came. */
 struct out {
@@ -140,7 +141,7 @@ static bool write_part(const struct out *o, const struct chat_part *p)
         write_audio(w, p);
     if (p->cache_mark && o->same) {
         json_w_key(w, "cache_control");
-        json_w_raw(w, SPAN("{\"type\":\"ephemeral\"}"));
+        json_w_raw(w, p->cache.p ? p->cache : SPAN("{\"type\":\"ephemeral\"}"));
     } else if (p->cache_mark) {
         wire_note(o->notes, SPAN("cache_control"));
     }
@@ -242,7 +243,7 @@ static void write_detail(const struct out *o, const struct chat_part *p)
         json_w_raw(w, p->raw);
         return;
     }
-    bool redacted = p->text.n == 0;
+    bool redacted = p->text.n == 0 && !p->signs_text;
     json_w_obj(w);
     wire_str(w, "type", redacted ? SPAN("reasoning.encrypted") : SPAN("reasoning.text"));
     if (!redacted)
@@ -333,7 +334,7 @@ bool oai_write_message(struct json_w *w, const struct chat_message *m, size_t in
             if (m->parts[i].kind == CHAT_PART_REFUSAL)
                 wire_str(w, "refusal", m->parts[i].text);
     write_calls(&o);
-    if (!wire_write_extras(w, m->extras, m->n_extras, &o.at, same, notes, e))
+    if (!wire_write_extras(w, m->extras, m->n_extras, &o.at, same, NULL, notes, e))
         return false;
     json_w_obj_end(w);
     return true;

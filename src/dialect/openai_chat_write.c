@@ -180,9 +180,9 @@ static bool send_reasoning(struct dialect_writer *w, const struct chat_event *ev
                            struct err *e)
 {
     struct json_w j;
-    struct detail d = {ev->text,   ev->signature,
-                       ev->format, ev->id,
-                       w->block,   ev->text.n == 0 && ev->signature.n > 0 && !w->text_in_block};
+    bool shown = ev->text.n > 0 || w->text_in_block || ev->signs_text;
+    struct detail d = {ev->text, ev->signature, ev->format,
+                       ev->id,   w->block,      ev->signature.n > 0 && !shown};
     if (ev->text.n == 0 && ev->signature.n == 0)
         return true;
     if (!send_role(w, out, e) || !open_chunk(w, out, e))
@@ -407,7 +407,7 @@ static bool on_member(struct dialect_writer *w, const struct chat_member *m, str
         !buf_add(out, SPAN("{},\"finish_reason\":null}],\"fusion\":{\"member\":"), e))
         return false;
     json_w_init(&j, out, e);
-    oai_write_member(&j, m);
+    wire_write_member(&j, m);
     return json_w_end(&j) &&
            buf_add(out, w->openai_shape ? SPAN("},\"usage\":null}\n\n") : SPAN("}}\n\n"), e);
 }
@@ -475,7 +475,7 @@ static void unary_reasoning(struct json_w *j, const struct chat_collect *c)
                            buf_span(&b->format),
                            buf_span(&b->id),
                            i,
-                           b->n == 0};
+                           b->n == 0 && !b->signs_text};
         write_detail(j, &d);
     }
     json_w_arr_end(j);

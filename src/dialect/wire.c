@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/text.h"
+#include "base/mem.h"
 
 bool wire_is_name(struct span s)
 {
@@ -83,22 +83,6 @@ bool wire_get_str(json_val *obj, const char *key, bool required, const struct wi
     return true;
 }
 
-void wire_str(struct json_w *w, const char *key, struct span s)
-{
-    if (!s.p)
-        return;
-    json_w_key(w, key);
-    json_w_str(w, s);
-}
-
-void wire_raw(struct json_w *w, const char *key, struct span json)
-{
-    if (!json.p)
-        return;
-    json_w_key(w, key);
-    json_w_raw(w, json);
-}
-
 void wire_note(struct dialect_notes *notes, struct span name)
 {
     if (!notes || notes->n == COUNT_OF(notes->ignored))
@@ -107,33 +91,6 @@ void wire_note(struct dialect_notes *notes, struct span name)
         if (span_eq(notes->ignored[i], name))
             return;
     notes->ignored[notes->n++] = name;
-}
-
-/* Names with a dot stood inside an object that we write ourselves: only hints can be such. */
-bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                       const struct wire_path *at, bool same, struct dialect_notes *notes,
-                       struct err *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct chat_extra *x = &extras[i];
-        bool inner = span_find(x->name, ".") < x->name.n;
-        if (x->hint && (!same || inner)) {
-            wire_note(notes, x->name);
-            continue;
-        }
-        if (!same) {
-            char name[64];
-            text_visible_cstr(name, sizeof name, x->name);
-            return wire_bad_key(at, name, e,
-                                "is a field that the upstream of this model does not "
-                                "know: leave it out");
-        }
-        json_w_str(w, x->name);
-        w->failed = w->failed || !buf_add_char(w->b, ':', w->e);
-        w->comma = false;
-        json_w_raw(w, x->json);
-    }
-    return true;
 }
 
 void wire_short_id(uint64_t hash, char out[static WIRE_CALL_ID_BYTES])
@@ -151,4 +108,61 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
     /* From the answer's id and the number of the call: the same whenever it is asked for. */
     wire_short_id(span_hash(answer_id, index + 1), made);
     return (struct span){made, WIRE_CALL_ID_BYTES};
+}
+
+void wire_track_feed(struct wire_track *t, struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (t->in_string) {
+            t->in_string = t->escaped || c != '"';
+            t->escaped = !t->escaped && c == '\\';
+        } else if (c == '"') {
+            t->in_string = true;
+        } else if (c == '{' || c == '[') {
+            t->depth++;
+        } else if ((c == '}' || c == ']') && t->depth > 0) {
+            t->depth--;
+            t->whole = t->depth == 0;
+        }
+    }
+}
+
+void wire_queue_done(struct wire_queue *q)
+{
+    mem_free(q->at);
+    *q = (struct wire_queue){0};
+}
+
+void wire_queue_clear(struct wire_queue *q)
+{
+    q->head = q->n = 0;
+}
+
+struct wire_pending *wire_push(struct wire_queue *q, enum chat_event_kind kind, struct err *e)
+{
+    if (q->n == q->cap) {
+        size_t cap = q->cap > 0 ? 2 * q->cap : 8;
+        struct wire_pending *at = mem_realloc(q->at, cap * sizeof *at);
+        if (!at) {
+            err_set(e, ERR_NOMEM, "no memory for the answer's events");
+            return NULL;
+        }
+        q->at = at;
+        q->cap = cap;
+    }
+    struct wire_pending *p = &q->at[q->n++];
+    *p = (struct wire_pending){.ev.kind = kind};
+    return p;
+}
+
+bool wire_pop(struct wire_queue *q, const struct buf *args, struct chat_event *out)
+{
+    if (q->head == q->n)
+        return false;
+    const struct wire_pending *p = &q->at[q->head++];
+    *out = p->ev;
+    if (p->in_args)
+        out->arguments = span_upto(span_from(buf_span(args), p->off), p->n);
+    return true;
 }

@@ -30,12 +30,23 @@ MUST_USE bool wire_get_str(json_val *obj, const char *key, bool required,
 /* The value unless it is null. */
 json_val *wire_get(json_val *obj, const char *key);
 
-/* --- members of an object that is being written; nothing when p is NULL ----------------------- */
+/* Members of an object being written; a span whose p is NULL is left out. */
+static inline void wire_str(struct json_w *w, const char *key, struct span s)
+{
+    if (!s.p)
+        return;
+    json_w_key(w, key);
+    json_w_str(w, s);
+}
+static inline void wire_raw(struct json_w *w, const char *key, struct span json)
+{
+    if (!json.p)
+        return;
+    json_w_key(w, key);
+    json_w_raw(w, json);
+}
 
-void wire_str(struct json_w *w, const char *key, struct span s);
-void wire_raw(struct json_w *w, const char *key, struct span json); /* already JSON */
-
-/* --- tool call ids ------------------------------------------------------------------------------ */
+/* --- tool call ids ---------------------------------------------------------------------------- */
 
 /* Letters and digits, as many as Mistral's clients demand of an id. */
 #define WIRE_CALL_ID_BYTES 9
@@ -47,18 +58,55 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
 /* As many letters and digits, made from a hash. */
 void wire_short_id(uint64_t hash, char out[static WIRE_CALL_ID_BYTES]);
 
-/* --- what was left out --------------------------------------------------------------------------- */
+/* Where the arguments of a call stand as JSON: a value is whole when its last bracket closes. */
+struct wire_track {
+    unsigned depth;
+    bool in_string, escaped, whole;
+};
+void wire_track_feed(struct wire_track *t, struct span piece);
+
+/* --- what was left out ------------------------------------------------------------------------ */
 
 /* Lists a field that was left out; once. notes may be NULL. */
 void wire_note(struct dialect_notes *notes, struct span name);
-/* Fields unknown to us into the open object, of a request or of the message at `at`. same: the
- * upstream speaks the dialect that they came in; others get none of them: hints are listed,
- * anything else is an error. */
-MUST_USE bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
-                                const struct wire_path *at, bool same, struct dialect_notes *notes,
-                                struct err *e);
+/* --- events of a reader that wait for reader_next() ------------------------------------------- */
 
-/* --- refusals of upstreams -------------------------------------------------------------------- */
+/* An event; where text came as no JSON string its arguments stand in a buffer that may move. */
+struct wire_pending {
+    struct chat_event ev;
+    bool in_args; /* ev.arguments stand at off, n of the reader's buffer of arguments */
+    size_t off, n;
+};
+
+struct wire_queue {
+    struct wire_pending *at; /* owned array */
+    size_t head, n, cap;
+};
+void wire_queue_done(struct wire_queue *q);
+void wire_queue_clear(struct wire_queue *q);
+/* Room for one more event, zeroed but for its kind; good until the next push. NULL when memory runs
+ * out (*e set). */
+struct wire_pending *wire_push(struct wire_queue *q, enum chat_event_kind kind, struct err *e);
+/* The next event; false when there is none. args: the reader's buffer of arguments, if any. */
+bool wire_pop(struct wire_queue *q, const struct buf *args, struct chat_event *out);
+
+/* --- usage: what we add to every dialect's object --------------------------------------------- */
+
+/* A count of tokens: absent, negative and broken numbers count as `otherwise`. */
+int64_t wire_tokens(json_val *v, int64_t otherwise);
+/* The members `cost` and `estimated`. */
+void wire_read_spend(json_val *usage, struct chat_usage *u);
+/* The member `fusion` into memory of the arena; NULL when it is none or memory runs out. */
+const struct chat_fusion_report *wire_read_report(struct arena *a, json_val *v);
+/* One member of a progress frame. reason: room for its text; *out borrows from v and reason. */
+bool wire_read_member(json_val *v, char *reason, size_t cap, struct chat_member *out);
+/* Those members into the open usage object. report may be NULL. */
+void wire_write_spend(struct json_w *w, const struct chat_usage *u,
+                      const struct chat_fusion_report *report);
+/* The object of a progress frame. */
+void wire_write_member(struct json_w *w, const struct chat_member *m);
+
+/* --- errors of upstreams ---------------------------------------------------------------------- */
 
 /* What an error body says, in whatever shape; spans borrow from the document. */
 struct wire_said {
@@ -69,5 +117,9 @@ struct wire_said {
 bool wire_says(const struct wire_said *s, const char *word);
 /* The refusal as an error of ours; status is the upstream's, or what its words amount to. */
 void wire_refused(int status, const struct wire_said *s, struct err *out);
+/* dialect.read_error for any shape of error object. */
+void wire_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);
+/* Whether a chunk with status 200 is an error and which. delivered: content came before. */
+bool wire_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out);
 
 #endif

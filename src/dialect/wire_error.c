@@ -1,14 +1,63 @@
-/* dialect/wire_error.c - what an upstream said when it refused -> an error of ours, in all
- * dialects.
- *
- * Class by status, our words, and a short visible excerpt of its message. A refused credential is
- * our operator's business: the client must not take it for its own, and the message may hold a part
- * of the key, so none of it passes. */
+/* dialect/wire_error.c - an upstream's refusal, in whatever shape its dialect has, as an error of
+ * ours: class by status, our words, and a short visible excerpt of its message. A refused
+ * credential is our operator's business: the client must not take it for its own, and the message
+ * may hold a part of the key, so none of it passes. */
+#include "base/limits.h"
 #include "base/text.h"
 #include "dialect/wire.h"
 
 /* Bytes of an upstream's message that a client gets to see. */
 #define EXCERPT_BYTES 200
+
+static json_val *first_of(json_val *v)
+{
+    return json_is_arr(v) ? json_iter_of(v).at : v;
+}
+
+/* FastAPI's and Mistral's lists: [{"loc": ["body","x"], "msg": "..."}]; also plain strings. */
+static struct span detail_of(json_val *v)
+{
+    v = first_of(v);
+    return json_is_str(v) ? json_str(v) : json_str(json_get(v, "msg"));
+}
+
+/* The last word of `loc` is the field at fault. */
+static struct span loc_of(json_val *v)
+{
+    struct span key, last = {0};
+    json_val *x;
+    for (struct json_iter it = json_iter_of(json_get(first_of(v), "loc"));
+         json_next(&it, &key, &x);)
+        last = json_is_str(x) ? json_str(x) : last;
+    return last;
+}
+
+static struct wire_said read_said(json_val *root)
+{
+    struct wire_said s = {0};
+    root = first_of(root); /* Gemini's compatible surface wraps it in a list */
+    json_val *err = json_get(root, "error");
+    json_val *from = json_is_obj(err) ? err : root;
+    json_val *message = json_get(from, "message"), *code = json_get(from, "code");
+    json_val *detail =
+        json_is_obj(message) ? json_get(message, "detail") : json_get(from, "detail");
+    s.message = json_is_str(err)       ? json_str(err)
+                : json_is_str(message) ? json_str(message)
+                                       : detail_of(detail);
+    s.code = json_str(code);
+    s.type = json_str(json_get(from, "type"));
+    s.param = json_str(json_get(from, "param"));
+    if (s.param.n == 0)
+        s.param = loc_of(detail);
+    static const char *const numbers[] = {"status", "status_code", "raw_status_code", "code"};
+    for (size_t i = 0; i < COUNT_OF(numbers) && s.status == 0; i++)
+        if (!json_i64(json_get(from, numbers[i]), &s.status) &&
+            !span_to_i64(json_str(json_get(from, numbers[i])), &s.status))
+            s.status = 0;
+    if (s.status < 400 || s.status > 599)
+        s.status = 0; /* Mistral's own numbers, "3280" */
+    return s;
+}
 
 /* Case is folded by hand: messages are short. */
 static bool mentions(struct span text, const char *word)
@@ -29,6 +78,7 @@ static bool is_context_length(const struct wire_said *s)
         "context window",
         "prompt is too long",
         "exceeds the available context",
+        "exceed context limit",
         "exceeds the maximum number of tokens",
     };
     if (span_eq(s->code, SPAN("context_length_exceeded")) ||
@@ -58,7 +108,9 @@ static const char *known_code(const struct wire_said *s)
     for (size_t i = 0; i < COUNT_OF(codes); i++)
         if (wire_says(s, codes[i]))
             return codes[i];
-    return NULL;
+    /* Anthropic's: {"type":"not_found_error","message":"model: claude-x"} */
+    bool model = wire_says(s, "not_found_error") && span_starts(s->message, SPAN("model:"));
+    return model ? "model_not_found" : NULL;
 }
 
 struct verdict {
@@ -101,6 +153,9 @@ static struct verdict judge_status(int status, const struct wire_said *s)
     /* OpenAI says 429 here too, but waiting does not help. */
     if (wire_says(s, "insufficient_quota") || wire_says(s, "billing_hard_limit_reached"))
         status = status == 429 ? 402 : status;
+    /* Anthropic's word for it comes with 400. */
+    if (wire_says(s, "billing_error") || mentions(s->message, "credit balance is too low"))
+        status = status == 400 ? 402 : status;
     for (size_t i = 0; i < COUNT_OF(verdicts); i++)
         if (verdicts[i].from == status)
             v = verdicts[i];
@@ -136,4 +191,58 @@ void wire_refused(int status, const struct wire_said *s, struct err *out)
         out->status = v.status;
     if (v.code)
         err_with_code(out, v.code);
+}
+
+void wire_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out)
+{
+    struct json_scratch scratch;
+    struct wire_said s = {0};
+    json_val *root = NULL;
+    json_scratch_init(&scratch);
+    if (body.n > 0 && body.n <= LIMIT_SMALL_BODY_BYTES &&
+        json_parse_scratch(&scratch, body, &root, NULL))
+        s = read_said(root);
+    wire_refused(status, &s, out);
+    out->retry_after_ms = retry_after_ms;
+    json_scratch_done(&scratch);
+}
+
+/* Words that stand for a status where an error in a stream has no number. */
+static int status_of_words(const struct wire_said *s)
+{
+    static const struct {
+        const char *word;
+        int status;
+    } words[] = {
+        {"rate_limit_exceeded", 429},  {"rate_limit_error", 429},
+        {"insufficient_quota", 402},   {"invalid_request_error", 400},
+        {"BadRequestError", 400},      {"context_length_exceeded", 400},
+        {"authentication_error", 401}, {"invalid_api_key", 401},
+        {"permission_error", 403},     {"not_found_error", 404},
+        {"overloaded_error", 529},     {"overloaded", 503},
+        {"unavailable", 503},          {"timeout", 504},
+        {"timeout_error", 504},        {"billing_error", 402},
+        {"request_too_large", 413},
+    };
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (wire_says(s, words[i].word))
+            return words[i].status;
+    return 500;
+}
+
+bool wire_stream_error(json_val *chunk, bool error_event, bool delivered, struct err *out)
+{
+    json_val *err = json_get(chunk, "error"), *after = json_get(err, "retry_after");
+    struct span object = json_str(json_get(chunk, "object"));
+    bool is = error_event || (err && !json_is_null(err)) || span_eq(object, SPAN("error"));
+    int64_t seconds;
+    if (!is)
+        return false;
+    struct wire_said s = read_said(chunk);
+    wire_refused(s.status ? (int)s.status : status_of_words(&s), &s, out);
+    if (json_i64(after, &seconds) && seconds >= 0 && seconds < 1000000)
+        out->retry_after_ms = seconds * 1000;
+    if (delivered)
+        out->sent = SENT_DELIVERED;
+    return true;
 }

@@ -38,6 +38,9 @@ static bool check_spec(const struct http_call_spec *spec, struct err *e)
 {
     if (spec->origin->tls && spec->tls == NULL)
         return err_set(e, ERR_STATE, "http: a call to %s without TLS", spec->origin->authority);
+    if (spec->proxy != NULL &&
+        (spec->origin->host[0] == '\0' || spec->proxy->host[0] == '\0' || spec->proxy->tls))
+        return err_set(e, ERR_STATE, "http: no such proxy: a Unix socket, or TLS to it");
     if (!is_clean(spec->target, false))
         return err_set(e, ERR_INPUT, "http: a control character or space in the target");
     for (size_t i = 0; i < spec->n_headers; i++)
@@ -53,16 +56,25 @@ static bool has_body(const struct http_call_spec *spec)
            span_eq(span_of(spec->method), SPAN("PUT"));
 }
 
+/* A proxy that is not tunnelled through reads the request itself: it is told the whole URL (RFC
+ * 9112, 3.2.2), and who asks. */
+static bool to_proxy(const struct http_call_spec *spec)
+{
+    return spec->proxy != NULL && !spec->origin->tls;
+}
+
 static bool write_request(struct http_call *call, const struct http_call_spec *spec, struct err *e)
 {
     struct buf *b = &call->request;
-    struct span base = span_of(spec->origin->base);
+    struct span base = span_of(spec->origin->base), authority = span_of(spec->origin->authority);
+    bool whole = to_proxy(spec);
     bool ok = buf_add(b, span_of(spec->method), e) && buf_add_char(b, ' ', e) &&
+              (!whole || (buf_add(b, SPAN("http://"), e) && buf_add(b, authority, e))) &&
               buf_add(b, base, e) && buf_add(b, spec->target, e) &&
               (base.n + spec->target.n > 0 || buf_add_char(b, '/', e)) &&
-              buf_add(b, SPAN(" HTTP/1.1\r\nhost: "), e) &&
-              buf_add(b, span_of(spec->origin->authority), e) &&
-              buf_add(b, SPAN("\r\naccept-encoding: identity\r\n"), e);
+              buf_add(b, SPAN(" HTTP/1.1\r\nhost: "), e) && buf_add(b, authority, e) &&
+              buf_add(b, SPAN("\r\naccept-encoding: identity\r\n"), e) &&
+              (!whole || proxy_add_auth(b, spec->proxy_auth, e));
     for (size_t i = 0; ok && i < spec->n_headers; i++)
         ok = buf_add(b, spec->headers[i].name, e) && buf_add(b, SPAN(": "), e) &&
              buf_add(b, spec->headers[i].value, e) && buf_add(b, SPAN("\r\n"), e);
@@ -139,7 +151,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
 {
     if (!check_spec(spec, e))
         return NULL;
-    struct pool *pool = pool_of(c, spec->origin, spec->origin->tls ? spec->tls : NULL);
+    struct pool *pool = pool_of(c, spec);
     struct http_call *call = pool != NULL ? call_new(c) : NULL;
     if (call == NULL) {
         err_set(e, ERR_NOMEM, "http: no memory for a call");
@@ -152,6 +164,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
     call->ops = ops;
     call->owner = owner;
     call->origin = spec->origin;
+    call->proxy = spec->proxy;
     call->tls = tls_ref(pool->tls);
     call->pool = pool;
     call->timeouts = spec->timeouts;
@@ -175,6 +188,26 @@ static void open_line(struct http_call *call)
     line_update(ln);
 }
 
+/* Puts before the message which hop it is about. */
+static void name_hop(const struct http_call *call, struct err *e)
+{
+    const struct http_origin *o = call->origin, *proxy = call->proxy;
+    if (proxy == NULL)
+        err_prefix(e, "%s", o->host[0] != '\0' ? o->authority : o->unix_path);
+    else if (call->state < CALL_TLS)
+        err_prefix(e, "proxy %s", proxy->authority);
+    else
+        err_prefix(e, "%s through the proxy %s", o->authority, proxy->authority);
+}
+
+static void fail_resolve(struct http_call *call, const struct err *why)
+{
+    struct err e = *why;
+    if (call->proxy != NULL) /* else it names the host */
+        name_hop(call, &e);
+    call_fail(call, &e);
+}
+
 static void begin_fresh(struct http_call *call)
 {
     struct err e;
@@ -190,7 +223,7 @@ static void begin_fresh(struct http_call *call)
         call_arm(call);
         break;
     case RESOLVE_FAILED:
-        call_fail(call, &e);
+        fail_resolve(call, &e);
         break;
     }
 }
@@ -216,7 +249,7 @@ static void on_task(struct loop_task *t)
 void call_resolved(struct http_call *call, struct addresses *a, const struct err *why)
 {
     if (a == NULL) {
-        call_fail(call, why);
+        fail_resolve(call, why);
         return;
     }
     call->addresses = addresses_ref(a);
@@ -254,19 +287,19 @@ static void connect_next(struct http_call *call)
     while (call->at < as->n) {
         size_t i = call->at++;
         struct sockaddr_storage a = as->a[i];
-        set_port(&a, call->origin->port);
+        set_port(&a, call_hop(call)->port);
         call->line =
             line_new(call->client, call->pool, (struct sockaddr *)&a, as->len[i], &call->last);
-        if (call->line == NULL)
+        if (call->line == NULL) {
+            name_hop(call, &call->last);
             continue;
+        }
         call->line->call = call;
         share_time(call, as->n - i);
         line_update(call->line);
         return;
     }
     struct err e = call->last;
-    err_prefix(&e, "%s",
-               call->origin->host[0] != '\0' ? call->origin->authority : call->origin->unix_path);
     call_fail(call, &e);
 }
 
@@ -275,6 +308,7 @@ static void try_failed(struct http_call *call)
     call->last.cls = ERR_CONNECT;
     call->last.status = err_status(ERR_CONNECT);
     call->last.code = "upstream_unreachable";
+    name_hop(call, &call->last);
     drop_line(call);
     connect_next(call);
 }
@@ -299,9 +333,59 @@ static void shake_hands(struct http_call *call)
     }
 }
 
+static void start_tls(struct http_call *call)
+{
+    call_to(call, CALL_TLS);
+    if (sock_start_tls(&call->line->sock, call->tls, call->origin->host, &call->last))
+        shake_hands(call);
+    else
+        try_failed(call);
+}
+
+static void ask_proxy(struct http_call *call)
+{
+    struct err e;
+    switch (proxy_go_on(call->line, &e)) {
+    case PROXY_MORE:
+        line_update(call->line);
+        break;
+    case PROXY_OPEN:
+        proxy_end(call->line);
+        start_tls(call);
+        break;
+    case PROXY_LOST:
+        call->last = e;
+        try_failed(call);
+        break;
+    case PROXY_REFUSED: /* its other addresses would say the same */
+        name_hop(call, &e);
+        call_fail(call, &e);
+        break;
+    }
+}
+
+/* The connection to the origin or its proxy stands. */
+static void connected(struct http_call *call)
+{
+    if (!call->origin->tls) {
+        open_line(call);
+    } else if (call->proxy == NULL) {
+        start_tls(call);
+    } else if (proxy_begin(call->line, &call->last)) {
+        call_to(call, CALL_TUNNEL);
+        ask_proxy(call);
+    } else {
+        try_failed(call);
+    }
+}
+
 void call_connecting(struct http_call *call)
 {
     struct line *ln = call->line;
+    if (call->state == CALL_TUNNEL) {
+        ask_proxy(call);
+        return;
+    }
     if (call->state == CALL_TLS) {
         shake_hands(call);
         return;
@@ -316,16 +400,7 @@ void call_connecting(struct http_call *call)
         try_failed(call);
         return;
     }
-    if (!call->origin->tls) {
-        open_line(call);
-        return;
-    }
-    if (!sock_start_tls(&ln->sock, call->tls, call->origin->host, &call->last)) {
-        try_failed(call);
-        return;
-    }
-    call_to(call, CALL_TLS);
-    shake_hands(call);
+    connected(call);
 }
 
 /* --- answer ----------------------------------------------------------------------------------- */
@@ -335,6 +410,13 @@ void call_on_head(struct http_call *call)
     struct http_header fields[LIMIT_HEAD_FIELDS];
     struct span coding = head_get(h, SPAN("content-encoding"));
     struct err e;
+    if (h->status == 407 && call->proxy != NULL && !call->origin->tls) {
+        proxy_wants_auth(call, &e);
+        err_prefix(&e, "proxy %s", call->proxy->authority);
+        call->sent = 0; /* it has let nothing through */
+        call_fail(call, &e);
+        return;
+    }
     /* Of an error the status counts, whatever its body is. */
     bool good = h->status >= 200 && h->status < 300;
     if (coding.n > 0 && !span_eq_nocase(coding, SPAN("identity")) && good && !call->no_body) {
@@ -458,8 +540,10 @@ static int64_t next_deadline(const struct http_call *call, const char **what)
     if (t->total_us > 0)
         sooner(&at, what, call->times.start_us + t->total_us, "the total time is over");
     if (call->state < CALL_OPEN) {
-        sooner(&at, what, connect_deadline(call), "no connection in time");
-        if (call->state == CALL_CONNECT || call->state == CALL_TLS)
+        sooner(&at, what, connect_deadline(call),
+               call->state == CALL_TUNNEL ? "CONNECT was not answered in time"
+                                          : "no connection in time");
+        if (call->state >= CALL_CONNECT)
             sooner(&at, what, call->try_until_us, NULL);
     } else if (!call->paused && call->times.first_byte_us == 0) {
         if (t->first_byte_us > 0)
@@ -497,6 +581,7 @@ static void on_timer(struct loop_timer *t)
         try_failed(call);
         return;
     }
-    err_set(&e, ERR_TIMEOUT, "%s: %s", call->origin->authority, what);
+    err_set(&e, ERR_TIMEOUT, "%s", what);
+    name_hop(call, &e);
     call_fail(call, &e);
 }

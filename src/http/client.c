@@ -1,5 +1,6 @@
 /* http/client.c - see http/client.h: the client itself and its pools of idle connections. */
 #include "base/mem.h"
+#include "base/secret.h"
 #include "http/client_priv.h"
 #include "http/tls.h"
 
@@ -54,18 +55,32 @@ static bool same_origin(const struct http_origin *a, const struct http_origin *b
            strcmp(a->host, b->host) == 0 && strcmp(a->unix_path, b->unix_path) == 0;
 }
 
-struct pool *pool_of(struct http_client *c, const struct http_origin *o, struct tls *tls)
+static bool same_way(const struct pool *p, const struct http_call_spec *spec)
 {
+    if (p->proxied != (spec->proxy != NULL))
+        return false;
+    return !p->proxied || (same_origin(&p->proxy, spec->proxy) &&
+                           span_eq(secret_reveal(p->proxy_auth), secret_reveal(spec->proxy_auth)));
+}
+
+struct pool *pool_of(struct http_client *c, const struct http_call_spec *spec)
+{
+    struct tls *tls = spec->origin->tls ? spec->tls : NULL;
     for (struct list *n = c->pools.next; n != &c->pools; n = n->next) {
         struct pool *p = LIST_ENTRY(n, struct pool, node);
-        if (p->tls == tls && same_origin(&p->origin, o))
+        if (p->tls == tls && same_origin(&p->origin, spec->origin) && same_way(p, spec))
             return p;
     }
     struct pool *p = mem_zalloc(sizeof *p);
     if (p == NULL)
         return NULL;
-    p->origin = *o;
+    p->origin = *spec->origin;
     p->tls = tls_ref(tls);
+    if (spec->proxy != NULL) {
+        p->proxied = true;
+        p->proxy = *spec->proxy;
+        p->proxy_auth = secret_ref(spec->proxy_auth);
+    }
     list_init(&p->idle);
     list_push(&c->pools, &p->node);
     return p;
@@ -127,6 +142,7 @@ void line_close(struct line *ln)
     ln->pool = NULL;
     ln->call = NULL;
     buf_done(&ln->left);
+    proxy_end(ln);
     sock_close(&ln->sock);
 }
 
@@ -164,6 +180,7 @@ void http_client_forget(struct http_client *c)
             continue;
         list_remove(&p->node);
         tls_free(p->tls);
+        secret_free(p->proxy_auth);
         mem_free(p);
     }
 }

@@ -1,9 +1,9 @@
 /* http/client.h - HTTP/1.1 client: calls over a pool of keep-alive connections, one per worker.
  *
  * Lives here: pool, DNS off the loop (cached), connect with all addresses, TLS with verification,
- * Unix sockets, chunked and counted bodies, four timers, the stale-connection rule, cancel that
- * really closes. Not here: retries by policy, credentials, JSON (upstream/). Sources: RFC 9110,
- * 9112.
+ * Unix sockets, a proxy, chunked and counted bodies, four timers, the stale-connection rule, cancel
+ * that really closes. Not here: retries by policy, credentials, JSON (upstream/). Sources: RFC
+ * 9110, 9112.
  *
  * One thread. Callbacks come from the loop, never from inside a function of this page, and never
  * after on_end, on_error or http_call_cancel(). Inside a callback http_call_cancel() and
@@ -17,6 +17,7 @@
 #include "http/server.h" /* struct http_header */
 #include "loop/loop.h"
 
+struct secret;
 struct tls;
 struct http_client; /* the pool */
 struct http_call;   /* one request to an upstream and its answer */
@@ -41,7 +42,13 @@ struct http_timeouts {
 
 struct http_call_spec {
     const struct http_origin *origin;
-    struct tls *tls;    /* needed when origin->tls; borrowed for the call */
+    struct tls *tls; /* needed when origin->tls; borrowed for the call */
+    /* An HTTP proxy (no TLS to it, no Unix socket, ->base is not looked at), NULL: none; kept like
+     * origin, which is then no Unix socket and whose name is the proxy's to resolve. https goes
+     * through a tunnel (CONNECT), http is asked of the proxy by the whole URL. */
+    const struct http_origin *proxy;
+    struct secret
+        *proxy_auth;    /* "user:password" for the proxy, NULL: none; borrowed for the call */
     const char *method; /* "GET", "POST" */
     struct span target; /* path behind origin->base, with query: "/chat/completions" */
     /* Extra; copied. host, accept-encoding, content-length and connection are ours. */
@@ -64,7 +71,8 @@ struct http_call_ops {
     void (*on_body)(void *owner, struct span bytes); /* decoded; good during the call */
     void (*on_end)(void *owner);                     /* whole answer received */
     /* e->cls: ERR_CONNECT (SENT_NO), ERR_TIMEOUT, ERR_CUT, ERR_UPSTREAM (not HTTP), ERR_LIMIT,
-     * ERR_NOMEM; e->sent says how far it came. */
+     * ERR_NOMEM; e->sent says how far it came: SENT_NO also for what a proxy has not let through.
+     * A failed connection's message names the hop: the proxy, or the origin. */
     void (*on_error)(void *owner, const struct err *e);
 };
 
@@ -89,5 +97,8 @@ void http_call_cancel(struct http_call *call);
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 const struct http_call_times *http_call_times_of(const struct http_call *call);
+
+/* Adds the credentials "user:password" as a header field says them (RFC 7617): "Basic dTpw". */
+MUST_USE bool http_basic(struct buf *out, struct span user_password, struct err *e);
 
 #endif

@@ -1,5 +1,5 @@
 /* http/client_priv.h - the client's insides, shared by client.c (pool), resolve.c (names), call.c
- * (a call's life) and line.c (a connection's bytes). */
+ * (a call's life), proxy.c (the way through a proxy) and line.c (a connection's bytes). */
 #ifndef FUSOR_HTTP_CLIENT_PRIV_H
 #define FUSOR_HTTP_CLIENT_PRIV_H
 
@@ -35,6 +35,9 @@ struct pool {
     size_t n_idle, n_lines;
     struct http_origin origin;
     struct tls *tls; /* a reference: its address is part of the key */
+    bool proxied;
+    struct http_origin proxy;  /* if proxied */
+    struct secret *proxy_auth; /* a reference: a tunnel is for whom it was opened */
 };
 
 struct http_client {
@@ -58,6 +61,7 @@ struct line {
     struct parse parse;
     struct head head;
     struct buf left;  /* read but not told yet: the call was paused */
+    struct buf hello; /* CALL_TUNNEL: what is left to send of CONNECT */
     bool send_broken; /* the request cannot be sent to its end; an answer may still come */
     bool used;        /* has carried a call before */
     bool blocked;     /* the socket takes no more for now */
@@ -68,7 +72,8 @@ enum call_state {
     CALL_NEW,     /* begins at the end of this turn */
     CALL_RESOLVE, /* waits for the name; no line */
     CALL_CONNECT, /* line is connecting to addresses[at] */
-    CALL_TLS,     /* line is shaking hands */
+    CALL_TUNNEL,  /* line asks the proxy for the way to the origin */
+    CALL_TLS,     /* line is shaking hands with the origin */
     CALL_OPEN,    /* the request is being sent, the answer read */
     CALL_OVER     /* its last callback is running or it is gone */
 };
@@ -80,7 +85,7 @@ struct http_call {
     enum call_state state;
     const struct http_call_ops *ops;
     void *owner;
-    const struct http_origin *origin;
+    const struct http_origin *origin, *proxy;
     struct tls *tls;
     struct pool *pool;
     struct line *line;
@@ -105,13 +110,19 @@ struct http_call {
 };
 
 /* --- client.c --------------------------------------------------------------------------------- */
-MUST_USE struct pool *pool_of(struct http_client *c, const struct http_origin *o, struct tls *tls);
+MUST_USE struct pool *pool_of(struct http_client *c, const struct http_call_spec *spec);
 /* The freshest idle line, or NULL. */
 struct line *pool_take(struct pool *p);
 /* Keeps an idle line or closes it. */
 void pool_put(struct line *ln);
 /* Closes; call and pool are detached. */
 void line_close(struct line *ln);
+
+/* Whom a line of the call is connected to. */
+static inline const struct http_origin *call_hop(const struct http_call *call)
+{
+    return call->proxy != NULL ? call->proxy : call->origin;
+}
 
 /* --- resolve.c -------------------------------------------------------------------------------- */
 struct addresses *addresses_ref(struct addresses *a);
@@ -135,9 +146,27 @@ void line_resume(struct line *ln);
 /* Sets interest from state. Ends every event. */
 void line_update(struct line *ln);
 
+/* --- proxy.c ---------------------------------------------------------------------------------- */
+enum proxy_step {
+    PROXY_MORE,
+    PROXY_OPEN,   /* the next byte is the origin's */
+    PROXY_LOST,   /* *e: the connection has died */
+    PROXY_REFUSED /* *e: the proxy has said no, or no sense */
+};
+/* Begins to ask for the way to the origin. */
+MUST_USE bool proxy_begin(struct line *ln, struct err *e);
+/* Sends and reads what can be. */
+MUST_USE enum proxy_step proxy_go_on(struct line *ln, struct err *e);
+/* Forgets what was asked. */
+void proxy_end(struct line *ln);
+/* What 407 means; always false. */
+bool proxy_wants_auth(const struct http_call *call, struct err *e);
+/* Adds the field with the call's credentials, if there are some. */
+MUST_USE bool proxy_add_auth(struct buf *b, const struct secret *auth, struct err *e);
+
 /* --- call.c ----------------------------------------------------------------------------------- */
 void call_resolved(struct http_call *call, struct addresses *a, const struct err *why);
-/* The socket's news while CALL_CONNECT or CALL_TLS. */
+/* The socket's news before CALL_OPEN. */
 void call_connecting(struct http_call *call);
 void call_on_head(struct http_call *call);
 void call_on_body(struct http_call *call, struct span bytes);

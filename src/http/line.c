@@ -262,6 +262,8 @@ void line_update(struct line *ln)
         want = SOCK_READ;
     else if (call->state == CALL_CONNECT)
         want = SOCK_WRITE;
+    else if (call->state == CALL_TUNNEL)
+        want = SOCK_READ | (ln->blocked ? SOCK_WRITE : 0);
     else if (call->state == CALL_TLS && !ln->sock.read_wants_write)
         want = SOCK_READ;
     if (call != NULL && call->state == CALL_OPEN && ln->blocked && !ln->send_broken)

@@ -154,7 +154,8 @@ enum resolve resolve(struct http_call *call, struct err *e)
 {
     struct sockaddr_storage direct;
     socklen_t len;
-    if (is_direct(call->origin, &direct, &len)) {
+    const struct http_origin *hop = call_hop(call);
+    if (is_direct(hop, &direct, &len)) {
         call->addresses = addresses_new(e);
         if (call->addresses == NULL)
             return RESOLVE_FAILED;
@@ -163,7 +164,7 @@ enum resolve resolve(struct http_call *call, struct err *e)
         call->addresses->len[0] = len;
         return RESOLVED;
     }
-    struct name *n = name_get(call->client, call->origin->host, e);
+    struct name *n = name_get(call->client, hop->host, e);
     if (n == NULL)
         return RESOLVE_FAILED;
     if (!n->looking && n->addresses != NULL && loop_now_us(call->client->loop) < n->until_us) {

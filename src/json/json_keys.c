@@ -45,9 +45,8 @@ void json_sort_members(struct json_member *m, size_t n)
 
 /* --- where ------------------------------------------------------------------------------------ */
 
-/* "messages[2].content" of target, cut when it does not fit; "" for the root. Each step goes to the
- * child whose part of the flat array holds target. */
-static void path_of(json_val *root, const json_val *target, char *out, size_t cap)
+/* Each step goes to the child whose part of the flat array holds target. */
+void json_path_of(json_val *root, const json_val *target, char *out, size_t cap)
 {
     size_t n = 0;
     out[0] = '\0';
@@ -72,7 +71,7 @@ static bool refuse(json_val *root, json_val *obj, struct span key, struct err *e
 {
     char in[80], param[96];
     struct span shown = text_upto(key, 64);
-    path_of(root, obj, in, sizeof in);
+    json_path_of(root, obj, in, sizeof in);
     snprintf(param, sizeof param, "%s%s%.*s", in, in[0] != '\0' ? "." : "",
              SPAN_ARG(text_upto(key, 64)));
     return err_field(e, param, "duplicate key \"%.*s\" in %s", SPAN_ARG(shown),

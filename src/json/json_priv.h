@@ -1,4 +1,5 @@
-/* json/json_priv.h - shared by the files of json/: sorted members, number text, duplicate keys. */
+/* json/json_priv.h - shared by the files of json/: sorted members, number text, duplicate
+ * keys, places of values. */
 #ifndef FUSOR_JSON_JSON_PRIV_H
 #define FUSOR_JSON_JSON_PRIV_H
 
@@ -15,6 +16,10 @@ void json_sort_members(struct json_member *m, size_t n);
 /* Looks for two equal keys in any object of the flat array of n values; ERR_INPUT names key and
  * path. */
 MUST_USE bool json_check_keys(json_val *root, size_t n, struct err *e);
+
+/* "messages[2].content" of target, which is a value below root, cut when it does not fit; "" for
+ * the root. */
+void json_path_of(json_val *root, const json_val *target, char *out, size_t cap);
 
 /* A number as it was written, taken apart: [-]whole[.frac][e exp]. */
 struct json_decimal {

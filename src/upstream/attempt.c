@@ -214,10 +214,13 @@ static bool start_http(struct attempt *a, struct err *e)
     if (a->upstream->env.http == NULL)
         return err_set(e, ERR_STATE, "no HTTP client on this loop");
     const struct timeouts *t = &a->model->timeouts;
+    const struct up_provider *p = a->provider;
     struct http_header headers[MAX_HEADERS];
     struct http_call_spec spec = {
-        .origin = a->local != NULL ? &a->local->origin : &a->provider->origin,
-        .tls = a->provider->tls,
+        .origin = a->local != NULL ? &a->local->origin : &p->origin,
+        .tls = p->tls,
+        .proxy = p->proxy.host[0] != '\0' ? &p->proxy : NULL,
+        .proxy_auth = p->config->proxy_auth,
         .method = "POST",
         .target = buf_span(&a->path),
         .headers = headers,

@@ -27,18 +27,40 @@ static struct span provider_name(const struct attempt *a)
 
 /* Some providers repeat the key they were sent. Its beginning is enough to know it by, since a message
  * may have been cut in its middle; what stands behind goes with it. */
-static void hide_key(const struct attempt *a, struct err *e)
+static void hide_secret(struct err *e, struct span secret)
 {
-    struct secret *key = a->provider->config->key;
-    if (key == NULL)
-        return;
-    struct span head = span_upto(secret_reveal(key), KEY_HEAD_BYTES);
+    struct span head = span_upto(secret, KEY_HEAD_BYTES);
     size_t at = span_index(span_of(e->msg), head);
     if (e->msg[at] != '\0')
         snprintf(e->msg + at, sizeof e->msg - at, "[...]");
     at = span_index(span_of(e->param), head);
     if (e->param[at] != '\0')
         e->param[0] = '\0';
+}
+
+/* A proxy may do so too, with what it was sent: the field in base64, of which these bytes make the
+ * beginning. */
+static void hide_proxy_auth(struct err *e, struct span auth)
+{
+    static const struct span scheme = SPAN_INIT("Basic ");
+    struct buf b;
+    buf_init(&b, 32);
+    if (http_basic(&b, span_upto(auth, KEY_HEAD_BYTES / 4 * 3), NULL))
+        hide_secret(e, span_from(buf_span(&b), scheme.n));
+    else
+        e->msg[0] = e->param[0] = '\0'; /* no memory to look for it */
+    if (b.mem != NULL)
+        explicit_bzero(b.mem, b.cap);
+    buf_done(&b);
+}
+
+static void hide_key(const struct attempt *a, struct err *e)
+{
+    const struct config_provider *c = a->provider->config;
+    if (c->key != NULL)
+        hide_secret(e, secret_reveal(c->key));
+    if (c->proxy_auth != NULL)
+        hide_proxy_auth(e, secret_reveal(c->proxy_auth));
 }
 
 /* An error on the way of an answer, in the provider's name. */

@@ -47,6 +47,16 @@ static bool load_key(struct up_provider *p, struct err *e)
     return ok;
 }
 
+static bool load_hosted(struct upstream_shared *s, struct up_provider *p, struct err *e)
+{
+    const struct config_provider *c = p->config;
+    if (!http_origin_parse(c->base_url, &p->origin, e) || !load_key(p, e))
+        return false;
+    if (c->proxy.n > 0 && !http_origin_parse(c->proxy, &p->proxy, e))
+        return err_prefix(e, "proxy");
+    return !p->origin.tls || load_tls(s, p, e);
+}
+
 static bool load_provider(struct upstream_shared *s, struct up_provider *p, struct err *e)
 {
     const struct config_provider *c = p->config;
@@ -57,8 +67,7 @@ static bool load_provider(struct upstream_shared *s, struct up_provider *p, stru
     p->dialect = dialect_find(span_of(c->dialect));
     if (p->dialect == NULL)
         return err_set(e, ERR_STATE, "the dialect %s is not built in", c->dialect);
-    return !config_is_hosted(c) || (http_origin_parse(c->base_url, &p->origin, e) &&
-                                    load_key(p, e) && (!p->origin.tls || load_tls(s, p, e)));
+    return !config_is_hosted(c) || load_hosted(s, p, e);
 }
 
 struct upstream_shared *upstream_shared_new(const struct config *c, struct err *e)

@@ -16,6 +16,7 @@ struct up_provider {
     const struct dialect *dialect; /* NULL: recorded */
     struct http_origin origin;     /* hosted */
     struct tls *tls;               /* hosted with https, else NULL */
+    struct http_origin proxy;      /* hosted; ->host empty: none */
     struct secret *key;            /* value of the dialect's key header ("Bearer KEY"), or NULL */
     struct recording *recording; /* recorded */
 };

@@ -12,6 +12,7 @@ PORT`, then `GET /_mock/log` gives the log (what the load test needs: a process 
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -212,8 +213,9 @@ class Mock:
         unix: str | None = None,
         direct: bool = False,
         refuses: bool = False,
+        tls: ssl.SSLContext | None = None,
     ):
-        self.want_port, self.key, self.unix = port, key, unix
+        self.want_port, self.key, self.unix, self.tls = port, key, unix, tls
         self.direct = direct  # client libraries talk to it: their own headers are fine
         self.refuses = refuses  # another key is a 401, as of a real provider, and no finding
         self.models = ["say"]  # what it lists; a script of "/v1/models" goes first
@@ -250,7 +252,9 @@ class Mock:
         if self.unix:
             self.server = await self.loop.create_unix_server(made, self.unix)
             return
-        self.server = await self.loop.create_server(made, "127.0.0.1", self.want_port, backlog=4096)
+        self.server = await self.loop.create_server(
+            made, "127.0.0.1", self.want_port, backlog=4096, ssl=self.tls
+        )
         self.port = self.server.sockets[0].getsockname()[1]
 
     @property
@@ -259,7 +263,8 @@ class Mock:
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     def base(self, kind: str) -> str:
         """The base URL of a provider of that kind in a configuration."""

@@ -11,7 +11,7 @@ static void behind(enum parse_kind kind, struct span head, struct span body)
     struct err e;
     buf_init(&in, MIB(64));
     http_log_check(buf_add(&in, head, &e) && buf_add(&in, body, &e));
-    http_log_splits(kind, buf_span(&in));
+    http_log_splits(kind, false, buf_span(&in));
     buf_done(&in);
 }
 

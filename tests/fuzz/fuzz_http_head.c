@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_http_head.c - any bytes as a request and as a response: the same in every split.
- */
+/* tests/fuzz/fuzz_http_head.c - any bytes as a request, as a response and as a response without a
+ * body (to HEAD, to CONNECT): the same in every split. */
 #include <stdint.h>
 
 #include "http_log.h"
@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    http_log_splits(PARSE_REQUEST, span_make(data, size));
-    http_log_splits(PARSE_RESPONSE, span_make(data, size));
+    http_log_splits(PARSE_REQUEST, false, span_make(data, size));
+    http_log_splits(PARSE_RESPONSE, false, span_make(data, size));
+    http_log_splits(PARSE_RESPONSE, true, span_make(data, size));
     return 0;
 }

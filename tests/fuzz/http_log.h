@@ -27,14 +27,15 @@ static inline void http_log_head(struct buf *log, const struct head *h, enum par
 }
 
 /* The first message in `in`, and how it ended. */
-static inline void http_log(struct buf *log, enum parse_kind kind, struct span in, size_t step)
+static inline void http_log(struct buf *log, enum parse_kind kind, bool no_body, struct span in,
+                            size_t step)
 {
     struct head h;
     struct parse p;
     struct err e;
     enum parse_status st = PARSE_MORE;
     head_init(&h);
-    parse_init(&p, kind, false, &h);
+    parse_init(&p, kind, no_body, &h);
     while (st != PARSE_END && st != PARSE_FAIL && in.n > 0) {
         struct span piece = span_upto(in, step), body;
         size_t before = piece.n;
@@ -53,16 +54,16 @@ static inline void http_log(struct buf *log, enum parse_kind kind, struct span i
     head_done(&h);
 }
 
-static inline void http_log_splits(enum parse_kind kind, struct span in)
+static inline void http_log_splits(enum parse_kind kind, bool no_body, struct span in)
 {
     static const size_t steps[] = {1, 2, 7};
     struct buf whole, cut;
     buf_init(&whole, MIB(64));
     buf_init(&cut, MIB(64));
-    http_log(&whole, kind, in, SIZE_MAX);
+    http_log(&whole, kind, no_body, in, SIZE_MAX);
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         buf_clear(&cut);
-        http_log(&cut, kind, in, steps[i]);
+        http_log(&cut, kind, no_body, in, steps[i]);
         http_log_check(span_eq(buf_span(&whole), buf_span(&cut)));
     }
     buf_done(&whole);

@@ -7,6 +7,11 @@
 #include "chat/collect.h"
 #include "dialect/dialect.h"
 
+/* Whose reader is driven; a test of another dialect sets it before it includes this. */
+#ifndef CHAT_LOG_DIALECT
+#define CHAT_LOG_DIALECT dialect_openai_chat
+#endif
+
 /* "text:Hello" and so on, ';' between. Only for tests: a full buffer shows as a wrong log. */
 static inline void log_event(struct buf *log, const struct chat_event *ev, int *last)
 {
@@ -85,7 +90,7 @@ static inline bool drain_of(const struct dialect *d, struct dialect_reader *rd, 
 static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
                          struct chat_collect *c)
 {
-    return drain_of(&dialect_openai_chat, rd, log, last, c);
+    return drain_of(&CHAT_LOG_DIALECT, rd, log, last, c);
 }
 
 /* Feeds chunks, one a line ("data: " in front is cut, other lines of an event stream are skipped),
@@ -101,7 +106,7 @@ static inline void feed_lines_of(const struct dialect *d, struct span text, stru
     while (ok && span_cut(&text, '\n', &line)) {
         if (span_starts(line, SPAN("data: ")))
             line = span_from(line, 6);
-        if (line.n == 0 || line.p[0] == ':')
+        if (line.n == 0 || line.p[0] == ':' || span_starts(line, SPAN("event: ")))
             continue;
         struct buf copy;
         buf_init(&copy, line.n);
@@ -119,7 +124,7 @@ static inline void feed_lines_of(const struct dialect *d, struct span text, stru
 
 static inline void feed_lines(struct span text, struct buf *log, struct chat_collect *c)
 {
-    feed_lines_of(&dialect_openai_chat, text, log, c);
+    feed_lines_of(&CHAT_LOG_DIALECT, text, log, c);
 }
 
 #endif

@@ -105,6 +105,14 @@ static void step(struct scripted_call *c)
     }
     if (c->script.hang)
         return;
+    if (c->script.tool.n > 0 && !emit(c, &(struct chat_event){.kind = CHAT_EV_TOOL,
+                                                              .tool_id = SPAN("call-1"),
+                                                              .tool_name = c->script.tool,
+                                                              .arguments = SPAN("{}"),
+                                                              .tool_done = true})) {
+        call_free(c);
+        return;
+    }
     end(c);
 }
 

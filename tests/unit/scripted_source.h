@@ -15,6 +15,7 @@ struct scripted;
 /* One answer. Times are from the start of the call. */
 struct script {
     struct span text, refusal, reasoning;
+    struct span tool; /* name of a call without arguments, behind the text; n 0: none */
     size_t chunk;     /* bytes per piece of text; 0: one piece */
     int64_t first_us; /* START and the first piece */
     int64_t every_us; /* between pieces */

@@ -41,6 +41,7 @@ static int set_up(void **state)
         unsetenv(unset[i]);
     setenv("HOME", "/home/u", 1);
     setenv("T_KEY", "sk-very-secret", 1);
+    setenv("T_PROXY", "user:very-secret", 1);
     return 0;
 }
 
@@ -159,6 +160,7 @@ static void reads_providers_and_models(void **state)
         "    stream_options: omit, max_tokens_field: max_completion_tokens, cancel: bills_on,\n"
         "    max_concurrency: 9, max_queue: 3, timeouts: {connect: 1s, total: 2m}, api: chat}\n"
         "  sock: {kind: openai, base_url: 'unix:/run/v.sock:/v1', ca_file: none, proxy: none}\n"
+        "  far: {kind: gemini, proxy: 'http://[::1]:3128/', proxy_auth: env:T_PROXY}\n"
         "  own: {kind: local, command: [srv, --port, '{port}'], model: m.gguf, context: 4096,\n"
         "    parallel: 3, threads: 2, idle_stop: 0, start_timeout: 5s}\n"
         "  tape: {kind: recorded, file: t.jsonl}\n"
@@ -179,6 +181,11 @@ static void reads_providers_and_models(void **state)
     assert_int_equal(p->timeouts.first_byte_us, 120000000);
     assert_int_equal(p->timeouts.total_us, 120000000);
     assert_int_equal(config_provider_find(c, SPAN("sock"))->ca_file.n, 0);
+    assert_int_equal(config_provider_find(c, SPAN("sock"))->proxy.n, 0);
+    assert_null(config_provider_find(c, SPAN("sock"))->proxy_auth);
+    p = config_provider_find(c, SPAN("far"));
+    assert_span(p->proxy, "http://[::1]:3128");
+    assert_true(span_eq(secret_reveal(p->proxy_auth), SPAN("user:very-secret")));
     p = config_provider_find(c, SPAN("own"));
     assert_int_equal(p->local.n_command, 3);
     assert_span(p->local.command[2], "{port}");
@@ -331,6 +338,21 @@ static const struct {
      "f.yaml:2:40: stream_options: belongs to 'kind: openai', this one is 'kind: anthropic'"},
     {"providers:\n  a: {kind: gemini, proxy: 'socks://x'}\n",
      "f.yaml:2:28: proxy: must be none, or a proxy such as http://proxy.example.com:3128"},
+    {"providers:\n  a: {kind: gemini, proxy: 'http://u:pw@p:3128'}\n",
+     "f.yaml:2:28: proxy: must not hold a user or password; use 'proxy_auth'"},
+    {"providers:\n  a: {kind: gemini, proxy: 'http://p:3128/x'}\n",
+     "f.yaml:2:28: proxy: must be a host and a port, without a path"},
+    {"providers:\n  a: {kind: gemini, proxy: 'http://:3128'}\n",
+     "f.yaml:2:28: proxy: needs a host"},
+    {"providers:\n  a: {kind: openai, base_url: 'unix:/s:/v1', proxy: 'http://p:3128'}\n",
+     "f.yaml:2:53: proxy: leads to no Unix socket, which 'base_url' is"},
+    {"providers:\n  a: {kind: gemini, proxy_auth: env:T_PROXY}\n",
+     "f.yaml:2:33: proxy_auth: is for a 'proxy', and there is none"},
+    {"providers:\n  a: {kind: gemini, proxy: 'http://p:3128', proxy_auth: env:T_KEY}\n",
+     "f.yaml:2:57: proxy_auth: must be of the form user:password"},
+    {"providers:\n  a: {kind: gemini, proxy: 'http://p:3128', proxy_auth: 'u:pw'}\n",
+     "f.yaml:2:57: proxy_auth: a secret is given as env:NAME, file:PATH or cred:NAME, never as "
+     "itself"},
     {"policies:\n  p: {}\n",
      "f.yaml:2:3: p: needs 'regions', a list such as [eu, on-prem, local]"},
     {"policies:\n  p: {regions: [eu]}\nmodels:\n  m: {provider: local, policy: p}\n",
@@ -461,7 +483,8 @@ static const char *const shown[] = {
     "eu-only}}\n"
     "retries: {ambiguous: true, budget_percent: 5}\nbreaker: {failures: 2, open: 500ms}\n"
     "providers:\n"
-    "  an: {kind: anthropic, proxy: 'http://p:3128', image_urls: refuse}\n"
+    "  an: {kind: anthropic, proxy: 'http://p:3128/', proxy_auth: env:T_PROXY, image_urls: "
+    "refuse}\n"
     "  re: {kind: openai, base_url: 'https://h/v1', api: responses}\n"
     "  h: {kind: openai, base_url: 'https://h/v1', key: env:T_KEY, region: eu, price: {input: "
     "0.000000001, output: 12.5, cache_write: 3}, cancel: bills_on}\n"

@@ -38,7 +38,7 @@ static void set_variables(struct span text)
             n++;
         snprintf(name, sizeof name, "%.*s", (int)n, text.p);
         if (n > 0)
-            setenv(name, "secret", 0);
+            setenv(name, "user:secret", 0); /* as a proxy wants it */
     }
 }
 
