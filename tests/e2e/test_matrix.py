@@ -316,7 +316,8 @@ STATUSES = {429: ("RateLimitError", 429), 500: ("InternalServerError", 502),
 @pytest.mark.parametrize("code", STATUSES)
 def test_error_before_the_first_byte(door, kind, code, stream, mock):
     name, status = STATUSES[code]
-    behaviour = f"status:code={code}" + (",retry=7" if code == 429 else "")
+    # a model of its own: one that has asked for time is left alone for so long
+    behaviour = f"status:code={code},for={door.name}{stream:d}" + ",retry=7" * (code == 429)
     with pytest.raises(getattr(door.library, name)) as e:
         door.ask(egress.model(kind, behaviour), stream)
     assert e.value.status_code == status
