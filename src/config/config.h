@@ -65,6 +65,13 @@ struct config_local {           /* kind: local */
     int64_t start_timeout_us;   /* from start to ready */
 };
 
+/* How an upstream is brought to answer in JSON of a schema. */
+enum config_structured {
+    CONFIG_STRUCTURED_NATIVE,      /* it is sent the schema and enforces it */
+    CONFIG_STRUCTURED_JSON_OBJECT, /* it knows response_format json_object; the schema is prompted */
+    CONFIG_STRUCTURED_PROMPT,      /* it knows neither */
+};
+
 struct config_provider {
     struct span name;
     enum provider_kind kind;
@@ -83,6 +90,7 @@ struct config_provider {
     bool max_completion_tokens; /* max_tokens_field: max_completion_tokens */
     bool cancel_bills_on;       /* cancel: bills_on */
     bool refuse_image_urls;     /* image_urls: refuse */
+    enum config_structured structured;
     int64_t max_concurrency;    /* per model; 0: no limit */
     int64_t max_queue;          /* waiting calls per model beyond that */
     struct span file;           /* recorded: the JSONL */
