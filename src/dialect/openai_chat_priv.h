@@ -20,8 +20,14 @@ MUST_USE bool oai_read_tools(struct arena *a, json_val *v, struct chat_request *
 /* *out_extra is set for the forms that no field of a request holds ("allowed_tools"). */
 MUST_USE bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *out_extra,
                                    struct err *e);
-/* Tells whether a tool choice makes sense beside the tools. */
-MUST_USE bool oai_check_tool_choice(const struct chat_request *r, struct err *e);
+/* "auto", "none", "required": false when it is another word. */
+MUST_USE bool oai_choice_of_name(struct span s, enum chat_tool_choice *out);
+/* Tells whether a tool choice makes sense beside the tools. key: the member of tool_choice that holds a
+ * name, for the message. */
+MUST_USE bool oai_check_tool_choice(const struct chat_request *r, const char *key, struct err *e);
+/* name, description, strict and schema of a json_schema format out of the object s at `at`. */
+MUST_USE bool oai_read_schema(struct arena *a, json_val *s, const struct wire_path *at,
+                              struct chat_request *r, struct err *e);
 
 bool oai_read_request(struct arena *a, struct span body, struct chat_request *out, struct err *e);
 bool oai_write_request(const struct chat_request *r, const struct dialect_target *t,
@@ -36,7 +42,7 @@ MUST_USE bool oai_write_extras(struct json_w *w, const struct chat_extra *extras
 
 /* --- usage ------------------------------------------------------------------------------------ */
 
-/* False when v holds no usage. Takes OpenAI's, DeepSeek's, xAI's and our own members. */
+/* False when v holds no usage. Takes OpenAI's (of both its APIs), DeepSeek's, xAI's and our own members. */
 bool oai_read_usage(json_val *v, struct chat_usage *out);
 /* The `fusion` member of our own usage into memory of the arena; NULL when it is none or memory
  * runs out. */
@@ -46,12 +52,17 @@ bool oai_read_member(json_val *v, char *reason, size_t cap, struct chat_member *
 /* The whole object. report may be NULL. */
 void oai_write_usage(struct json_w *w, const struct chat_usage *u,
                      const struct chat_fusion_report *report);
+/* The members of it that are our own, into an open object: cost, estimated, fusion. */
+void oai_write_usage_ours(struct json_w *w, const struct chat_usage *u,
+                          const struct chat_fusion_report *report);
 /* The object of a progress frame. */
 void oai_write_member(struct json_w *w, const struct chat_member *m);
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
 bool oai_write_error(const struct err *err, struct buf *out, struct err *e);
+/* What stands behind "error"; in_stream: with status and retry_after. */
+void oai_write_error_object(struct json_w *w, const struct err *err, bool in_stream);
 /* The error of a stream that has begun: with code, status and retry_after. */
 void oai_write_stream_error(struct json_w *w, const struct err *err);
 void oai_read_error(int status, struct span body, int64_t retry_after_ms, struct err *out);

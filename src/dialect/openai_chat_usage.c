@@ -40,9 +40,11 @@ bool oai_read_usage(json_val *v, struct chat_usage *out)
         return false;
     json_val *in = json_get(v, "prompt_tokens_details");
     json_val *o = json_get(v, "completion_tokens_details");
+    in = in ? in : json_get(v, "input_tokens_details");
+    o = o ? o : json_get(v, "output_tokens_details");
     struct chat_usage u = {
-        .input = tokens(json_get(v, "prompt_tokens"), 0),
-        .output = tokens(json_get(v, "completion_tokens"), 0),
+        .input = tokens(json_get(v, "prompt_tokens"), tokens(json_get(v, "input_tokens"), 0)),
+        .output = tokens(json_get(v, "completion_tokens"), tokens(json_get(v, "output_tokens"), 0)),
         .cache_write = tokens(json_get(in, "cache_write_tokens"), 0),
         .reasoning = tokens(json_get(o, "reasoning_tokens"), 0),
         .cost_nusd = nusd(json_get(v, "cost")),
@@ -309,6 +311,18 @@ static void write_report(struct json_w *w, const struct chat_fusion_report *r)
     json_w_obj_end(w);
 }
 
+void oai_write_usage_ours(struct json_w *w, const struct chat_usage *u,
+                          const struct chat_fusion_report *report)
+{
+    w_cost(w, "cost", u->cost_nusd);
+    if (u->estimated) {
+        json_w_key(w, "estimated");
+        json_w_bool(w, true);
+    }
+    if (report)
+        write_report(w, report);
+}
+
 void oai_write_usage(struct json_w *w, const struct chat_usage *u,
                      const struct chat_fusion_report *report)
 {
@@ -326,12 +340,6 @@ void oai_write_usage(struct json_w *w, const struct chat_usage *u,
     json_w_obj(w);
     w_i64(w, "reasoning_tokens", u->reasoning);
     json_w_obj_end(w);
-    w_cost(w, "cost", u->cost_nusd);
-    if (u->estimated) {
-        json_w_key(w, "estimated");
-        json_w_bool(w, true);
-    }
-    if (report)
-        write_report(w, report);
+    oai_write_usage_ours(w, u, report);
     json_w_obj_end(w);
 }
