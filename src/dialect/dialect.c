@@ -3,6 +3,7 @@
 
 static const struct dialect *const dialects[] = {
     &dialect_openai_chat,
+    &dialect_openai_responses,
 };
 
 const struct dialect *dialect_find(struct span name)

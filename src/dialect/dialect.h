@@ -98,6 +98,6 @@ struct dialect {
 
 /* NULL when unknown. */
 const struct dialect *dialect_find(struct span name);
-extern const struct dialect dialect_openai_chat;
+extern const struct dialect dialect_openai_chat, dialect_openai_responses;
 
 #endif

@@ -11,24 +11,6 @@
 #define MAX_CALLS  512
 #define NAME_BYTES KIB(1)
 
-static void track(struct oai_track *t, struct span s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (t->in_string) {
-            t->in_string = t->escaped || c != '"';
-            t->escaped = !t->escaped && c == '\\';
-        } else if (c == '"') {
-            t->in_string = true;
-        } else if (c == '{' || c == '[') {
-            t->depth++;
-        } else if ((c == '}' || c == ']') && t->depth > 0) {
-            t->depth--;
-            t->whole = t->depth == 0;
-        }
-    }
-}
-
 /* One fragment, as it came. */
 struct fragment {
     int64_t index; /* -1: none */
@@ -170,7 +152,7 @@ static bool read_fragment(struct dialect_reader *rd, json_val *v, struct err *e)
     bool late_id = c->started && c->id.n == 0 && f.id.n > 0;
     if (!keep(&c->id, f.id, e) || !keep(&c->name, f.name, e))
         return false;
-    track(&c->track, f.args);
+    wire_track_feed(&c->track, f.args);
     c->n_args += f.args.n;
     rd->delivered = true;
     return c->started ? go_on(rd, c, &f, late_id, signature, e)

@@ -5,19 +5,13 @@
 
 #include "dialect/openai_chat_priv.h"
 
-/* Where the arguments of a call stand as JSON: a value is whole when its last bracket closes. */
-struct oai_track {
-    unsigned depth;
-    bool in_string, escaped, whole;
-};
-
 struct oai_call {
     struct buf id, name;
     struct buf held; /* arguments that came before the name */
     int64_t index;   /* the upstream's number, -1: none */
     size_t n_args;   /* bytes of arguments so far */
     bool started;    /* its first event is out */
-    struct oai_track track;
+    struct wire_track track;
 };
 
 /* An event that waits for reader_next(). */

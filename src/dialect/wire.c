@@ -108,3 +108,21 @@ struct span wire_call_id(struct span id, struct span answer_id, size_t index,
     make_id(answer_id, index, made);
     return (struct span){made, WIRE_CALL_ID_BYTES};
 }
+
+void wire_track_feed(struct wire_track *t, struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (t->in_string) {
+            t->in_string = t->escaped || c != '"';
+            t->escaped = !t->escaped && c == '\\';
+        } else if (c == '"') {
+            t->in_string = true;
+        } else if (c == '{' || c == '[') {
+            t->depth++;
+        } else if ((c == '}' || c == ']') && t->depth > 0) {
+            t->depth--;
+            t->whole = t->depth == 0;
+        }
+    }
+}

@@ -38,6 +38,14 @@ json_val *wire_get(json_val *obj, const char *key);
 struct span wire_call_id(struct span id, struct span answer_id, size_t index,
                          char made[static WIRE_CALL_ID_BYTES]);
 
+/* Where the arguments of a call stand as JSON: a value is whole when its last bracket closes. Zeroed at
+ * the start. */
+struct wire_track {
+    unsigned depth;
+    bool in_string, escaped, whole;
+};
+void wire_track_feed(struct wire_track *t, struct span piece);
+
 /* --- what was left out --------------------------------------------------------------------------- */
 
 /* Lists a field that was left out; once. notes may be NULL. */

@@ -1,8 +1,8 @@
-/* dialect/wire_fields.h - the top level of a client's body, read by a table: for each field what it is to
- * others and how it is taken. Private to dialect/.
+/* dialect/wire_fields.h - the top level of a client's body, read by a table: for each field what it
+ * is to others and how it is taken. Private to dialect/.
  *
- * The table of a dialect is the whole truth about its fields; a name that is not in it is an extra. A
- * null is an absent field everywhere: that is how client libraries send an unset option. */
+ * The table of a dialect is the whole truth about its fields; a name that is not in it is an extra.
+ * A null is an absent field everywhere: that is how client libraries send an unset option. */
 #ifndef FUSOR_DIALECT_WIRE_FIELDS_H
 #define FUSOR_DIALECT_WIRE_FIELDS_H
 

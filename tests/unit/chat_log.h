@@ -60,13 +60,13 @@ static inline void log_event(struct buf *log, const struct chat_event *ev, int *
 
 /* Takes all events that are ready into log (may be NULL) and sink (may be NULL). True until
  * DIALECT_FAIL, which is logged as "fail:<class>,<code>,<sent>". */
-static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
-                         struct chat_collect *c)
+static inline bool drain_of(const struct dialect *d, struct dialect_reader *rd, struct buf *log,
+                            int *last, struct chat_collect *c)
 {
     struct chat_event ev;
     struct err e = {0};
     for (;;) {
-        enum dialect_status s = dialect_openai_chat.reader_next(rd, &ev, &e);
+        enum dialect_status s = d->reader_next(rd, &ev, &e);
         if (s == DIALECT_MORE)
             return true;
         if (s == DIALECT_FAIL) {
@@ -82,12 +82,19 @@ static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
     }
 }
 
+static inline bool drain(struct dialect_reader *rd, struct buf *log, int *last,
+                         struct chat_collect *c)
+{
+    return drain_of(&dialect_openai_chat, rd, log, last, c);
+}
+
 /* Feeds chunks, one a line ("data: " in front is cut, other lines of an event stream are skipped),
  * then the end of the stream. Each line is copied to memory of its own size first, so that reading
  * beyond it is found. */
-static inline void feed_lines(struct span text, struct buf *log, struct chat_collect *c)
+static inline void feed_lines_of(const struct dialect *d, struct span text, struct buf *log,
+                                 struct chat_collect *c)
 {
-    struct dialect_reader *rd = dialect_openai_chat.reader_new();
+    struct dialect_reader *rd = d->reader_new();
     struct span line;
     int last = -1;
     bool ok = rd != NULL;
@@ -99,15 +106,20 @@ static inline void feed_lines(struct span text, struct buf *log, struct chat_col
         struct buf copy;
         buf_init(&copy, line.n);
         ok = buf_add(&copy, line, NULL) &&
-             dialect_openai_chat.reader_feed(rd, (struct span){0}, buf_span(&copy), NULL);
-        ok = drain(rd, log, &last, c) && ok;
+             d->reader_feed(rd, (struct span){0}, buf_span(&copy), NULL);
+        ok = drain_of(d, rd, log, &last, c) && ok;
         buf_done(&copy);
     }
     if (ok) {
-        dialect_openai_chat.reader_eof(rd);
-        drain(rd, log, &last, c);
+        d->reader_eof(rd);
+        drain_of(d, rd, log, &last, c);
     }
-    dialect_openai_chat.reader_free(rd);
+    d->reader_free(rd);
+}
+
+static inline void feed_lines(struct span text, struct buf *log, struct chat_collect *c)
+{
+    feed_lines_of(&dialect_openai_chat, text, log, c);
 }
 
 #endif
