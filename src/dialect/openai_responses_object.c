@@ -340,7 +340,8 @@ void resp_write_echo(struct json_w *w, const struct chat_request *r)
     else
         resp_write_choice(w, r);
     w_raw(w, "truncation", extra(r, "truncation"), "\"disabled\"");
-    w_str_or_null(w, "user", r->user);
+    if (r->user.p) /* the one member that the book does not let be null */
+        w_str(w, "user", r->user);
 }
 
 /* --- the object ------------------------------------------------------------------------------- */
@@ -367,13 +368,25 @@ static void write_usage(struct json_w *w, const struct chat_collect *c)
     json_w_obj_end(w);
 }
 
+/* The book has a list of codes for this place, of which these can be meant; two are not in it that the
+ * API sends and clients look for. The `error` event has our own. */
+static const char *code_of(const struct err *err)
+{
+    if (strcmp(err->code, "context_length_exceeded") == 0)
+        return err->code;
+    return err->cls == ERR_BUSY     ? "rate_limit_exceeded"
+           : err->cls == ERR_BUDGET ? "insufficient_quota"
+           : err->cls == ERR_INPUT  ? "invalid_prompt"
+                                    : "server_error";
+}
+
 static void write_end(struct json_w *w, const struct resp_end *end)
 {
     w_cstr(w, "status", end->status);
     json_w_key(w, "error");
     if (end->err) {
         json_w_obj(w);
-        w_cstr(w, "code", end->err->code);
+        w_cstr(w, "code", code_of(end->err));
         w_cstr(w, "message", end->err->msg);
         json_w_obj_end(w);
     } else {

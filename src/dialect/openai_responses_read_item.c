@@ -127,8 +127,8 @@ static bool say(struct dialect_reader *rd, struct resp_read_item *it, enum chat_
     uint64_t bit = part_bit(part);
     if (text.n == 0 || it->kind != READ_MESSAGE || (whole ? (it->parts & bit) != 0 : it->done))
         return true;
-    bool begins = kind == CHAT_EV_TEXT && !it->said && rd->texted;
     /* A comment, then the answer: two messages of one answer are two paragraphs. */
+    bool begins = kind == CHAT_EV_TEXT && !it->said && rd->texted && text.p[0] != '\n';
     if (begins && !push_text(rd, kind, SPAN("\n\n"), (struct span){0}, e))
         return false;
     it->parts |= bit;
@@ -380,6 +380,10 @@ static bool finish_reasoning(struct dialect_reader *rd, struct resp_read_item *i
     if (!ev)
         return false;
     resp_unseal(sealed, buf_span(&it->id), &block);
+    /* Text of the block has gone out under the item's id; a signature that is bound to another one
+     * is of use only to who packed it. */
+    if (it->said && block.id.n > 0 && !span_eq(block.id, buf_span(&it->id)))
+        block = (struct resp_block){.id = buf_span(&it->id), .signature = sealed};
     ev->signature = block.signature;
     ev->format = block.format;
     ev->id = block.id;
