@@ -130,7 +130,7 @@ static void write_reasoning(struct json_w *w, const struct chat_collect *c,
         json_w_obj_end(w);
     }
     json_w_arr_end(w);
-    if (block.signature.n == 0)
+    if (block.signature.n == 0 || !it->done)
         return;
     json_w_key(w, "encrypted_content");
     resp_write_sealed(w, &block, span_of(it->id));
@@ -470,7 +470,7 @@ static size_t list_items(const struct dialect_reply *r, const struct chat_collec
         resp_item_id(&items[n], r->id, n);
         n++;
     }
-    if (n == 0) { /* nothing was said: an empty message says so */
+    if (n == 0 && c->n_tools == 0) { /* nothing was said: an empty message says so */
         message->text_part = 0;
         n = 1;
     }

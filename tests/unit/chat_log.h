@@ -101,7 +101,7 @@ static inline void feed_lines_of(const struct dialect *d, struct span text, stru
     while (ok && span_cut(&text, '\n', &line)) {
         if (span_starts(line, SPAN("data: ")))
             line = span_from(line, 6);
-        if (line.n == 0 || line.p[0] == ':')
+        if (line.n == 0 || line.p[0] == ':' || span_starts(line, SPAN("event: ")))
             continue;
         struct buf copy;
         buf_init(&copy, line.n);
