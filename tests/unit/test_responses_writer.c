@@ -615,48 +615,57 @@ static void test_fusion(void **state)
 #define FITEM(st) "\"type\":\"openrouter:fusion\",\"id\":\"" F "\",\"status\":\"" st "\""
     static const char want[] =
         BEGUN ITEM("added", "0", FITEM("in_progress")) "fusion_call.in_progress" AT(
-            F, "0") "\n"
-                    "fusion_call.panel.added" AT(
-                        F, "0") " model=\"p/A\"\n"
-                                "fusion_call.panel.added" AT(
-                                    F,
-                                    "0") " model=\"p/B\"\n"
-                                         "fusion_call.panel.completed" AT(
-                                             F,
-                                             "0") " model=\"p/A\"\n"
-                                                  "fusion_call.panel.failed" AT(
-                                                      F,
-                                                      "0") " model=\"p/B\" error=\"quorum\"\n"
-                                                           "fusion_call.analysis.in_progress" AT(
-                                                               F,
-                                                               "0") " model=\"p/J\" "
-                                                                    "analyst_model=\"p/J\" "
-                                                                    "judge_model=\"p/J\"\n" ADDED(
-                                                                        M1, "1")
-                                                                        DELTA(M1, "1",
-                                                                              "a") "fusion_call."
-                                                                                   "analysis."
-                                                                                   "complete"
-                                                                                   "d" AT(F, "0") " model=\"p/J\" analyst_model=\"p/J\" judge_model=\"p/J\"\n" CLOSED(
-                                                                                       M1, "1",
-                                                                                       "a",
-                                                                                       "complete"
-                                                                                       "d") "fus"
-                                                                                            "ion"
-                                                                                            "_ca"
-                                                                                            "ll."
-                                                                                            "com"
-                                                                                            "ple"
-                                                                                            "te"
-                                                                                            "d" AT(F, "0") "\n" ITEM("done", "0", FITEM("completed")) "completed completed [{" FITEM(
-                                                                                                "co"
-                                                                                                "mp"
-                                                                                                "le"
-                                                                                                "te"
-                                                                                                "d") "},{" MSG(M1,
-                                                                                                               "completed",
-                                                                                                               PART(
-                                                                                                                   "a")) "}] 7\n";
+            F,
+            "0") "\n"
+                 "fusion_call.panel.added" AT(
+                     F,
+                     "0") " model=\"p/A\"\n"
+                          "fusion_call.panel.added" AT(
+                              F,
+                              "0") " model=\"p/B\"\n"
+                                   "fusion_call.panel.completed" AT(
+                                       F,
+                                       "0") " model=\"p/A\"\n"
+                                            "fusion_call.panel.failed" AT(
+                                                F,
+                                                "0") " model=\"p/B\" error=\"quorum\"\n"
+                                                     "fusion_call.analysis.in_progress" AT(
+                                                         F,
+                                                         "0") " model=\"p/J\" "
+                                                              "analyst_model=\"p/J\" "
+                                                              "judge_model=\"p/J\"\n" ADDED(M1, "1") DELTA(
+                                                                  M1, "1",
+                                                                  "a") "fusion_call."
+                                                                       "analysis."
+                                                                       "complete"
+                                                                       "d" AT(F, "0") " model=\"p/"
+                                                                                      "J\" "
+                                                                                      "analyst_"
+                                                                                      "model=\"p/"
+                                                                                      "J\" "
+                                                                                      "judge_model="
+                                                                                      "\"p/"
+                                                                                      "J\""
+                                                                                      "\n" CLOSED(
+                                                                                          M1, "1",
+                                                                                          "a",
+                                                                                          "complete"
+                                                                                          "d") "fus"
+                                                                                               "ion"
+                                                                                               "_ca"
+                                                                                               "ll."
+                                                                                               "com"
+                                                                                               "ple"
+                                                                                               "te"
+                                                                                               "d" AT(F, "0") "\n" ITEM("done", "0", FITEM("completed")) "completed completed [{" FITEM(
+                                                                                                   "co"
+                                                                                                   "mp"
+                                                                                                   "le"
+                                                                                                   "te"
+                                                                                                   "d") "},{" MSG(M1,
+                                                                                                                  "completed",
+                                                                                                                  PART(
+                                                                                                                      "a")) "}] 7\n";
     for (int progress = 0; progress < 2; progress++) {
         struct dialect_reply r = reply;
         struct buf out, log;
