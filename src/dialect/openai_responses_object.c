@@ -368,8 +368,8 @@ static void write_usage(struct json_w *w, const struct chat_collect *c)
     json_w_obj_end(w);
 }
 
-/* The book has a list of codes for this place, of which these can be meant; two are not in it that the
- * API sends and clients look for. The `error` event has our own. */
+/* The book has a list of codes for this place, of which these can be meant; two are not in it that
+ * the API sends and clients look for. The `error` event has our own. */
 static const char *code_of(const struct err *err)
 {
     if (strcmp(err->code, "context_length_exceeded") == 0)

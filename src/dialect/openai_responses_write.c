@@ -16,34 +16,9 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "dialect/responses.h"
-#include "dialect/responses_priv.h"
+#include "dialect/responses_write.h"
 
 #define MAX_ITEMS 4096
-#define MAX_SEEN  (4 * LIMIT_PANEL)
-#define NONE      SIZE_MAX
-
-/* A call of a fusion that was told of. */
-struct seen {
-    char label[16];
-    bool judge, ended;
-};
-
-struct dialect_writer {
-    struct dialect_reply reply;
-    struct chat_collect c; /* all that was said so far */
-    struct buf echo;       /* what the object says back, rendered */
-    struct buf delta;      /* a delta of the open part up to its sequence number, rendered */
-    struct resp_item *items;
-    size_t n, cap;
-    size_t open;           /* the item that text or reasoning goes on with */
-    bool delta_refusal;    /* delta is one of a refusal */
-    size_t call_item[512]; /* item of a call; chat_collect lets no more calls pass */
-    size_t fusion;         /* item of the fusion's progress */
-    struct seen seen[MAX_SEEN];
-    size_t n_seen;
-    int64_t sequence;
-    bool created, ended;
-};
 
 struct dialect_writer *resp_writer_new(const struct dialect_reply *r)
 {
@@ -52,9 +27,9 @@ struct dialect_writer *resp_writer_new(const struct dialect_reply *r)
     if (!w)
         return NULL;
     w->reply = *r;
-    w->open = w->fusion = NONE;
+    w->open = w->fusion = RESP_NONE;
     for (size_t i = 0; i < COUNT_OF(w->call_item); i++)
-        w->call_item[i] = NONE;
+        w->call_item[i] = RESP_NONE;
     chat_collect_init(&w->c, LIMIT_ANSWER_BYTES);
     buf_init(&w->echo, LIMIT_CHAT_BODY_BYTES);
     buf_init(&w->delta, KIB(1));
@@ -79,14 +54,6 @@ void resp_writer_free(struct dialect_writer *w)
 
 /* --- events of the stream --------------------------------------------------------------------- */
 
-/* An event being written: its object is open. */
-struct event {
-    struct dialect_writer *w;
-    struct buf *out;
-    struct json_w j;
-    struct err *e;
-};
-
 static void key_cstr(struct json_w *j, const char *key, const char *s)
 {
     json_w_key(j, key);
@@ -105,7 +72,7 @@ static void key_i64(struct json_w *j, const char *key, int64_t v)
     json_w_i64(j, v);
 }
 
-static bool open_event(struct event *v, const char *type)
+bool resp_open_event(struct resp_event *v, const char *type)
 {
     if (!buf_add(v->out, SPAN("event: "), v->e) || !buf_add(v->out, span_of(type), v->e) ||
         !buf_add(v->out, SPAN("\ndata: "), v->e))
@@ -117,16 +84,17 @@ static bool open_event(struct event *v, const char *type)
     return true;
 }
 
-static bool close_event(struct event *v)
+bool resp_close_event(struct resp_event *v)
 {
     json_w_obj_end(&v->j);
     return json_w_end(&v->j) && buf_add(v->out, SPAN("\n\n"), v->e);
 }
 
 /* Below an item, and below its part when `part` names the index. */
-static bool open_at(struct event *v, const char *type, size_t item, const char *part, int64_t index)
+bool resp_open_at(struct resp_event *v, const char *type, size_t item, const char *part,
+                  int64_t index)
 {
-    if (!open_event(v, type))
+    if (!resp_open_event(v, type))
         return false;
     key_cstr(&v->j, "item_id", v->w->items[item].id);
     key_i64(&v->j, "output_index", (int64_t)item);
@@ -135,29 +103,29 @@ static bool open_at(struct event *v, const char *type, size_t item, const char *
     return true;
 }
 
-static bool send_item(struct event *v, const char *type, size_t item)
+bool resp_send_item(struct resp_event *v, const char *type, size_t item)
 {
-    if (!open_event(v, type))
+    if (!resp_open_event(v, type))
         return false;
     key_i64(&v->j, "output_index", (int64_t)item);
     json_w_key(&v->j, "item");
     resp_write_item(&v->j, &v->w->c, &v->w->items[item]);
-    return close_event(v);
+    return resp_close_event(v);
 }
 
-static bool send_object(struct event *v, const char *type, const struct resp_end *end,
+static bool send_object(struct resp_event *v, const char *type, const struct resp_end *end,
                         bool with_usage, size_t n_items)
 {
     struct dialect_writer *w = v->w;
-    if (!open_event(v, type))
+    if (!resp_open_event(v, type))
         return false;
     json_w_key(&v->j, "response");
     resp_write_object(&v->j, &w->reply, end, buf_span(&w->echo), with_usage ? &w->c : NULL,
                       w->items, n_items);
-    return close_event(v);
+    return resp_close_event(v);
 }
 
-static bool send_created(struct event *v)
+static bool send_created(struct resp_event *v)
 {
     static const struct resp_end begun = {"in_progress", NULL, NULL};
     if (v->w->created)
@@ -167,7 +135,7 @@ static bool send_created(struct event *v)
            send_object(v, "response.in_progress", &begun, false, 0);
 }
 
-static bool add_item(struct event *v, enum resp_kind kind, size_t index, size_t *out)
+bool resp_add_item(struct resp_event *v, enum resp_kind kind, size_t index, size_t *out)
 {
     struct dialect_writer *w = v->w;
     if (w->n == MAX_ITEMS)
@@ -188,7 +156,7 @@ static bool add_item(struct event *v, enum resp_kind kind, size_t index, size_t 
 }
 
 /* The bytes of the deltas of one part that are the same in each. */
-static bool render_delta(struct event *v, const char *type, size_t item, const char *part,
+static bool render_delta(struct resp_event *v, const char *type, size_t item, const char *part,
                          int64_t index)
 {
     struct dialect_writer *w = v->w;
@@ -206,7 +174,7 @@ static bool render_delta(struct event *v, const char *type, size_t item, const c
     return json_w_end(&j) && buf_add(&w->delta, SPAN(",\"sequence_number\":"), v->e);
 }
 
-static bool send_delta(struct event *v, struct span text, bool logprobs)
+static bool send_delta(struct resp_event *v, struct span text, bool logprobs)
 {
     struct dialect_writer *w = v->w;
     if (!buf_add(v->out, buf_span(&w->delta), v->e))
@@ -220,29 +188,30 @@ static bool send_delta(struct event *v, struct span text, bool logprobs)
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-static bool close_part(struct event *v, size_t item, bool refusal)
+static bool close_part(struct resp_event *v, size_t item, bool refusal)
 {
     struct resp_item *it = &v->w->items[item];
     const struct buf *all = refusal ? &v->w->c.refusal : &v->w->c.text;
     struct span text = span_upto(span_from(buf_span(all), refusal ? it->refusal : it->text),
                                  refusal ? it->refusal_n : it->text_n);
     int64_t index = refusal ? it->refusal_part : it->text_part;
-    if (!open_at(v, refusal ? "response.refusal.done" : "response.output_text.done", item,
-                 "content_index", index))
+    if (!resp_open_at(v, refusal ? "response.refusal.done" : "response.output_text.done", item,
+                      "content_index", index))
         return false;
     key_str(&v->j, refusal ? "refusal" : "text", text);
     if (!refusal) {
         json_w_key(&v->j, "logprobs");
         json_w_raw(&v->j, SPAN("[]"));
     }
-    if (!close_event(v) || !open_at(v, "response.content_part.done", item, "content_index", index))
+    if (!resp_close_event(v) ||
+        !resp_open_at(v, "response.content_part.done", item, "content_index", index))
         return false;
     json_w_key(&v->j, "part");
     resp_write_part(&v->j, refusal, text);
-    return close_event(v);
+    return resp_close_event(v);
 }
 
-static bool close_message(struct event *v, size_t item)
+static bool close_message(struct resp_event *v, size_t item)
 {
     for (int i = 0; i < 2; i++) {
         if (v->w->items[item].text_part == i && !close_part(v, item, false))
@@ -253,7 +222,7 @@ static bool close_message(struct event *v, size_t item)
     return true;
 }
 
-static bool open_part(struct event *v, size_t item, bool refusal)
+static bool open_part(struct resp_event *v, size_t item, bool refusal)
 {
     struct resp_item *it = &v->w->items[item];
     int8_t index = it->text_part >= 0 || it->refusal_part >= 0;
@@ -261,80 +230,82 @@ static bool open_part(struct event *v, size_t item, bool refusal)
         it->refusal_part = index;
     else
         it->text_part = index;
-    if (!open_at(v, "response.content_part.added", item, "content_index", index))
+    if (!resp_open_at(v, "response.content_part.added", item, "content_index", index))
         return false;
     json_w_key(&v->j, "part");
     resp_write_part(&v->j, refusal, (struct span){"", 0});
-    return close_event(v);
+    return resp_close_event(v);
 }
 
 /* --- reasoning -------------------------------------------------------------------------------- */
 
-static bool close_reasoning(struct event *v, size_t item)
+static bool close_reasoning(struct resp_event *v, size_t item)
 {
     static const char index[] = "summary_index";
     struct resp_item *it = &v->w->items[item];
     struct span text = span_upto(span_from(buf_span(&v->w->c.reasoning), it->text), it->text_n);
     if (it->text_n == 0)
         return true;
-    if (!open_at(v, "response.reasoning_summary_text.done", item, index, 0))
+    if (!resp_open_at(v, "response.reasoning_summary_text.done", item, index, 0))
         return false;
     key_str(&v->j, "text", text);
-    if (!close_event(v) || !open_at(v, "response.reasoning_summary_part.done", item, index, 0))
+    if (!resp_close_event(v) ||
+        !resp_open_at(v, "response.reasoning_summary_part.done", item, index, 0))
         return false;
     json_w_key(&v->j, "part");
     json_w_obj(&v->j);
     key_cstr(&v->j, "type", "summary_text");
     key_str(&v->j, "text", text);
     json_w_obj_end(&v->j);
-    return close_event(v);
+    return resp_close_event(v);
 }
 
-static bool open_summary(struct event *v, size_t item)
+static bool open_summary(struct resp_event *v, size_t item)
 {
-    if (!open_at(v, "response.reasoning_summary_part.added", item, "summary_index", 0))
+    if (!resp_open_at(v, "response.reasoning_summary_part.added", item, "summary_index", 0))
         return false;
     json_w_key(&v->j, "part");
     json_w_raw(&v->j, SPAN("{\"type\":\"summary_text\",\"text\":\"\"}"));
-    return close_event(v) &&
+    return resp_close_event(v) &&
            render_delta(v, "response.reasoning_summary_text.delta", item, "summary_index", 0);
 }
 
 /* --- the open item ---------------------------------------------------------------------------- */
 
-static bool close_open(struct event *v, const char *status)
+static bool close_open(struct resp_event *v, const char *status)
 {
     struct dialect_writer *w = v->w;
     size_t item = w->open;
-    if (item == NONE)
+    if (item == RESP_NONE)
         return true;
-    w->open = NONE;
+    w->open = RESP_NONE;
     w->items[item].status = status;
     bool ok =
         w->items[item].kind == RESP_MESSAGE ? close_message(v, item) : close_reasoning(v, item);
     w->items[item].done = true;
-    return ok && send_item(v, "response.output_item.done", item);
+    return ok && resp_send_item(v, "response.output_item.done", item);
 }
 
-static bool open_item(struct event *v, enum resp_kind kind, size_t index)
+static bool open_item(struct resp_event *v, enum resp_kind kind, size_t index)
 {
     size_t item;
-    if (!close_open(v, "completed") || !add_item(v, kind, index, &item))
+    if (!close_open(v, "completed") || !resp_add_item(v, kind, index, &item))
         return false;
     v->w->open = item;
     return true;
 }
 
-static bool open_message(struct event *v)
+static bool open_message(struct resp_event *v)
 {
-    return open_item(v, RESP_MESSAGE, 0) && send_item(v, "response.output_item.added", v->w->open);
+    return open_item(v, RESP_MESSAGE, 0) &&
+           resp_send_item(v, "response.output_item.added", v->w->open);
 }
 
 /* The piece is the end of what was collected. */
-static bool on_text(struct event *v, struct span text, bool refusal)
+static bool on_text(struct resp_event *v, struct span text, bool refusal)
 {
     struct dialect_writer *w = v->w;
-    bool fresh = w->open == NONE || w->items[w->open].kind != RESP_MESSAGE;
+    bool fresh = w->open == RESP_NONE || w->items[w->open].kind != RESP_MESSAGE;
     if (text.n == 0 || (fresh && !open_message(v)))
         return text.n == 0;
     struct resp_item *it = &w->items[w->open];
@@ -367,20 +338,20 @@ static bool id_is_taken(const struct dialect_writer *w, struct span id)
     return false;
 }
 
-static bool on_reasoning(struct event *v, const struct chat_event *ev)
+static bool on_reasoning(struct resp_event *v, const struct chat_event *ev)
 {
     struct dialect_writer *w = v->w;
     size_t block = w->c.n_blocks - 1;
     if (ev->text.n == 0 && ev->signature.n == 0)
         return true;
-    if (w->open == NONE || w->items[w->open].kind != RESP_REASONING ||
+    if (w->open == RESP_NONE || w->items[w->open].kind != RESP_REASONING ||
         w->items[w->open].index != block) {
         struct span own = buf_span(&w->c.blocks[block].id);
         if (!open_item(v, RESP_REASONING, block))
             return false;
         if (!id_is_taken(w, own))
             resp_reasoning_id(&w->items[w->open], own);
-        if (!send_item(v, "response.output_item.added", w->open))
+        if (!resp_send_item(v, "response.output_item.added", w->open))
             return false;
         w->items[w->open].text = w->c.reasoning.n - ev->text.n;
     }
@@ -397,143 +368,63 @@ static bool on_reasoning(struct event *v, const struct chat_event *ev)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-static bool send_arguments(struct event *v, size_t item, struct span piece)
+static bool send_arguments(struct resp_event *v, size_t item, struct span piece)
 {
     if (piece.n == 0)
         return true;
-    if (!open_at(v, "response.function_call_arguments.delta", item, NULL, 0))
+    if (!resp_open_at(v, "response.function_call_arguments.delta", item, NULL, 0))
         return false;
     key_str(&v->j, "delta", piece);
-    return close_event(v);
+    return resp_close_event(v);
 }
 
-static bool close_call(struct event *v, size_t item)
+static bool close_call(struct resp_event *v, size_t item)
 {
     struct resp_item *it = &v->w->items[item];
     const struct chat_collected_tool *t = &v->w->c.tools[it->index];
     if (it->done)
         return true;
-    if (!open_at(v, "response.function_call_arguments.done", item, NULL, 0))
+    if (!resp_open_at(v, "response.function_call_arguments.done", item, NULL, 0))
         return false;
     key_str(&v->j, "name", buf_span(&t->name));
     key_str(&v->j, "arguments", buf_span(&t->arguments));
     it->status = "completed";
     it->done = true;
-    return close_event(v) && send_item(v, "response.output_item.done", item);
+    return resp_close_event(v) && resp_send_item(v, "response.output_item.done", item);
 }
 
-static bool on_tool(struct event *v, const struct chat_event *ev)
+static bool on_tool(struct resp_event *v, const struct chat_event *ev)
 {
     struct dialect_writer *w = v->w;
     const struct chat_collected_tool *t = &w->c.tools[ev->index];
     size_t *item = &w->call_item[ev->index];
     struct span piece = ev->arguments;
-    if (t->name.n == 0 || (*item != NONE && w->items[*item].done))
+    if (t->name.n == 0 || (*item != RESP_NONE && w->items[*item].done))
         return true;
-    if (*item == NONE) {
-        if (!close_open(v, "completed") || !add_item(v, RESP_CALL, ev->index, item))
+    if (*item == RESP_NONE) {
+        if (!close_open(v, "completed") || !resp_add_item(v, RESP_CALL, ev->index, item))
             return false;
         resp_call_id(&w->c, ev->index, w->reply.id, w->items[*item].call_id);
-        if (!send_item(v, "response.output_item.added", *item))
+        if (!resp_send_item(v, "response.output_item.added", *item))
             return false;
         piece = buf_span(&t->arguments);
     }
     return send_arguments(v, *item, piece) && (!t->whole || close_call(v, *item));
 }
 
-/* --- progress of a fusion --------------------------------------------------------------------- */
-
-static struct seen *find_seen(struct dialect_writer *w, const struct chat_member *m, bool *fresh)
-{
-    struct span label = span_upto(m->label, sizeof w->seen[0].label - 1);
-    *fresh = false;
-    for (size_t i = 0; i < w->n_seen; i++)
-        if (span_eq(span_of(w->seen[i].label), label))
-            return &w->seen[i];
-    if (w->n_seen == MAX_SEEN)
-        return NULL;
-    struct seen *s = &w->seen[w->n_seen++];
-    *s = (struct seen){.judge = m->judge};
-    if (label.n > 0)
-        memcpy(s->label, label.p, label.n);
-    *fresh = true;
-    return s;
-}
-
-static bool send_member(struct event *v, const char *type, const struct chat_member *m)
-{
-    if (!open_at(v, type, v->w->fusion, NULL, 0))
-        return false;
-    key_str(&v->j, "model", m->model);
-    if (m->judge) {
-        key_str(&v->j, "analyst_model", m->model);
-        key_str(&v->j, "judge_model", m->model); /* its old name */
-    }
-    if (m->state == CHAT_MEMBER_FAILED || m->state == CHAT_MEMBER_ABANDONED)
-        key_str(&v->j, "error", m->detail.n > 0 ? m->detail : span_of(m->reason));
-    json_w_key(&v->j, "member");
-    oai_write_member(&v->j, m);
-    return close_event(v);
-}
-
-static bool open_fusion(struct event *v)
-{
-    struct dialect_writer *w = v->w;
-    if (w->fusion != NONE)
-        return true;
-    return add_item(v, RESP_FUSION, 0, &w->fusion) &&
-           send_item(v, "response.output_item.added", w->fusion) &&
-           open_at(v, "response.fusion_call.in_progress", w->fusion, NULL, 0) && close_event(v);
-}
-
-static bool on_member(struct event *v, const struct chat_member *m)
-{
-    bool fresh, ended = m && m->state >= CHAT_MEMBER_OK;
-    if (!m)
-        return true;
-    struct seen *s = find_seen(v->w, m, &fresh);
-    if (!s || !open_fusion(v))
-        return !s;
-    if (fresh && !send_member(v,
-                              m->judge ? "response.fusion_call.analysis.in_progress"
-                                       : "response.fusion_call.panel.added",
-                              m))
-        return false;
-    if (!ended || s->ended)
-        return true;
-    s->ended = true;
-    if (m->judge)
-        return send_member(v, "response.fusion_call.analysis.completed", m);
-    bool failed = m->state == CHAT_MEMBER_FAILED || m->state == CHAT_MEMBER_ABANDONED;
-    return send_member(
-        v, failed ? "response.fusion_call.panel.failed" : "response.fusion_call.panel.completed",
-        m);
-}
-
-static bool close_fusion(struct event *v)
-{
-    struct dialect_writer *w = v->w;
-    if (w->fusion == NONE)
-        return true;
-    w->items[w->fusion].status = "completed";
-    w->items[w->fusion].done = true;
-    return open_at(v, "response.fusion_call.completed", w->fusion, NULL, 0) && close_event(v) &&
-           send_item(v, "response.output_item.done", w->fusion);
-}
-
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static bool close_calls(struct event *v, enum chat_finish finish)
+static bool close_calls(struct resp_event *v, enum chat_finish finish)
 {
     struct dialect_writer *w = v->w;
     for (size_t i = 0; i < w->c.n_tools; i++)
-        if (w->call_item[i] != NONE && resp_releasable(&w->c, i, finish) &&
+        if (w->call_item[i] != RESP_NONE && resp_releasable(&w->c, i, finish) &&
             !close_call(v, w->call_item[i]))
             return false;
     return true;
 }
 
-static bool on_finish(struct event *v, enum chat_finish finish)
+static bool on_finish(struct resp_event *v, enum chat_finish finish)
 {
     struct dialect_writer *w = v->w;
     bool any = false, cut = false;
@@ -545,32 +436,32 @@ static bool on_finish(struct event *v, enum chat_finish finish)
     /* Pieces of a truncated call have gone out: the answer must say that it was cut. */
     struct resp_end end = resp_end_of(&w->c, finish, any && !(cut && finish == CHAT_FINISH_LENGTH));
     w->ended = true;
-    if (w->n == 0 || (w->n == 1 && w->fusion != NONE)) { /* nothing was said */
+    if (w->n == 0 || (w->n == 1 && w->fusion != RESP_NONE)) { /* nothing was said */
         if (!open_message(v) || !open_part(v, w->open, false))
             return false;
     }
     char type[32];
     snprintf(type, sizeof type, "response.%s", end.status);
-    return close_open(v, end.status) && close_calls(v, finish) && close_fusion(v) &&
+    return close_open(v, end.status) && close_calls(v, finish) && resp_close_fusion(v) &&
            send_object(v, type, &end, true, w->n);
 }
 
 /* `error` in both of its forms: the book's members, and the object that the API really sends. */
-static bool on_error(struct event *v, const struct err *err)
+static bool on_error(struct resp_event *v, const struct err *err)
 {
     struct resp_end end = {"failed", NULL, err};
     v->w->ended = true;
-    if (!open_event(v, "error"))
+    if (!resp_open_event(v, "error"))
         return false;
     key_cstr(&v->j, "code", err->code);
     key_cstr(&v->j, "message", err->msg);
     key_cstr(&v->j, "param", err->param[0] ? err->param : NULL);
     json_w_key(&v->j, "error");
     oai_write_error_object(&v->j, err, true);
-    return close_event(v) && send_object(v, "response.failed", &end, v->w->c.has_usage, 0);
+    return resp_close_event(v) && send_object(v, "response.failed", &end, v->w->c.has_usage, 0);
 }
 
-static bool write_event(struct event *v, const struct chat_event *ev)
+static bool write_event(struct resp_event *v, const struct chat_event *ev)
 {
     switch (ev->kind) {
     case CHAT_EV_START:
@@ -585,7 +476,7 @@ static bool write_event(struct event *v, const struct chat_event *ev)
     case CHAT_EV_TOOL:
         return on_tool(v, ev);
     case CHAT_EV_MEMBER:
-        return on_member(v, ev->member);
+        return resp_on_member(v, ev->member);
     case CHAT_EV_FINISH:
         return on_finish(v, ev->finish);
     case CHAT_EV_ERROR:
@@ -597,7 +488,7 @@ static bool write_event(struct event *v, const struct chat_event *ev)
 bool resp_write_event(struct dialect_writer *w, const struct chat_event *ev, struct buf *out,
                       struct err *e)
 {
-    struct event v = {.w = w, .out = out, .e = e};
+    struct resp_event v = {.w = w, .out = out, .e = e};
     size_t from = out->n;
     if (w->ended || (ev->kind == CHAT_EV_MEMBER && !w->reply.members))
         return true;

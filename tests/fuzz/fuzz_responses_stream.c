@@ -52,7 +52,7 @@ static void run(struct run *r, struct span text)
     chat_collect_init(&r->c, MIB(64));
     while (more && !r->failed) {
         more = span_cut(&text, '\n', &line);
-        if (span_starts(line, SPAN("event: ")))
+        if (more && span_starts(line, SPAN("event: ")))
             continue;
         line = span_starts(line, SPAN("data: ")) ? span_from(line, 6) : line;
         if (more)
@@ -73,7 +73,7 @@ static void check_frames(struct span s)
     for (int64_t n = 0, sequence; s.n > 0; n++) {
         AUTO(arena) a = arena_new(0);
         size_t end = span_index(s, SPAN("\n\n"));
-        struct span frame = span_upto(s, end), line;
+        struct span frame = span_upto(s, end), line = {0};
         struct err e;
         json_val *v = NULL;
         check(end < s.n && span_cut(&frame, '\n', &line) && span_starts(line, SPAN("event: ")));

@@ -588,95 +588,99 @@ static void test_error_codes(void **state)
         .usage = {.cost_nusd = -1}, .ttft_us = -1, .total_us = -1, __VA_ARGS__                     \
     }
 
-static void test_fusion(void **state)
-{
-    static const struct chat_member m[] = {MEMBER("A", STARTED),
-                                           MEMBER("B", STARTED),
-                                           MEMBER("A", STREAMING),
-                                           MEMBER("A", OK),
-                                           MEMBER("B", ABANDONED, .reason = "quorum"),
-                                           MEMBER("J", STARTED, .judge = true),
-                                           MEMBER("J", OK, .judge = true)};
-    static const struct chat_fusion_report report = {
-        .id = SPAN_INIT("fus_9"), .mode = "merge", .agreement = -1, .planned_nusd = -1};
-    struct chat_event events[] = {
-        START,
-        EV(MEMBER, .member = &m[0]),
-        EV(MEMBER, .member = &m[1]),
-        EV(MEMBER, .member = &m[2]),
-        EV(MEMBER, .member = &m[3]),
-        EV(MEMBER, .member = &m[4]),
-        EV(MEMBER, .member = &m[5]),
-        TEXT("a"),
-        EV(MEMBER, .member = &m[6]),
-        EV(USAGE, .usage = {.input = 7, .cost_nusd = 1}, .report = &report),
-        END(STOP)};
+static const struct chat_member fusion_members[] = {MEMBER("A", STARTED),
+                                                    MEMBER("B", STARTED),
+                                                    MEMBER("A", STREAMING),
+                                                    MEMBER("A", OK),
+                                                    MEMBER("B", ABANDONED, .reason = "quorum"),
+                                                    MEMBER("J", STARTED, .judge = true),
+                                                    MEMBER("J", OK, .judge = true)};
+static const struct chat_fusion_report fusion_report = {
+    .id = SPAN_INIT("fus_9"), .mode = "merge", .agreement = -1, .planned_nusd = -1};
+static const struct chat_event fusion_events[] = {
+    START,
+    EV(MEMBER, .member = &fusion_members[0]),
+    EV(MEMBER, .member = &fusion_members[1]),
+    EV(MEMBER, .member = &fusion_members[2]),
+    EV(MEMBER, .member = &fusion_members[3]),
+    EV(MEMBER, .member = &fusion_members[4]),
+    EV(MEMBER, .member = &fusion_members[5]),
+    TEXT("a"),
+    EV(MEMBER, .member = &fusion_members[6]),
+    EV(USAGE, .usage = {.input = 7, .cost_nusd = 1}, .report = &fusion_report),
+    END(STOP)};
 #define F         "fusion_x_0"
 #define FITEM(st) "\"type\":\"openrouter:fusion\",\"id\":\"" F "\",\"status\":\"" st "\""
-    static const char want[] =
-        BEGUN ITEM("added", "0", FITEM("in_progress")) "fusion_call.in_progress" AT(
-            F,
-            "0") "\n"
-                 "fusion_call.panel.added" AT(
-                     F,
-                     "0") " model=\"p/A\"\n"
-                          "fusion_call.panel.added" AT(
-                              F,
-                              "0") " model=\"p/B\"\n"
-                                   "fusion_call.panel.completed" AT(
-                                       F,
-                                       "0") " model=\"p/A\"\n"
-                                            "fusion_call.panel.failed" AT(
-                                                F,
-                                                "0") " model=\"p/B\" error=\"quorum\"\n"
-                                                     "fusion_call.analysis.in_progress" AT(
-                                                         F,
-                                                         "0") " model=\"p/J\" "
-                                                              "analyst_model=\"p/J\" "
-                                                              "judge_model=\"p/J\"\n" ADDED(M1, "1") DELTA(
-                                                                  M1, "1",
-                                                                  "a") "fusion_call."
-                                                                       "analysis."
-                                                                       "complete"
-                                                                       "d" AT(F, "0") " model=\"p/"
-                                                                                      "J\" "
-                                                                                      "analyst_"
-                                                                                      "model=\"p/"
-                                                                                      "J\" "
-                                                                                      "judge_model="
-                                                                                      "\"p/"
-                                                                                      "J\""
-                                                                                      "\n" CLOSED(
-                                                                                          M1, "1",
-                                                                                          "a",
-                                                                                          "complete"
-                                                                                          "d") "fus"
-                                                                                               "ion"
-                                                                                               "_ca"
-                                                                                               "ll."
-                                                                                               "com"
-                                                                                               "ple"
-                                                                                               "te"
-                                                                                               "d" AT(F, "0") "\n" ITEM("done", "0", FITEM("completed")) "completed completed [{" FITEM(
-                                                                                                   "co"
-                                                                                                   "mp"
-                                                                                                   "le"
-                                                                                                   "te"
-                                                                                                   "d") "},{" MSG(M1,
-                                                                                                                  "completed",
-                                                                                                                  PART(
-                                                                                                                      "a")) "}] 7\n";
+static const char fusion_want[] =
+    BEGUN ITEM("added", "0", FITEM("in_progress")) "fusion_call.in_progress" AT(
+        F,
+        "0") "\n"
+             "fusion_call.panel.added" AT(
+                 F,
+                 "0") " model=\"p/A\"\n"
+                      "fusion_call.panel.added" AT(
+                          F,
+                          "0") " model=\"p/B\"\n"
+                               "fusion_call.panel.completed" AT(
+                                   F,
+                                   "0") " model=\"p/A\"\n"
+                                        "fusion_call.panel.failed" AT(
+                                            F,
+                                            "0") " model=\"p/B\" error=\"quorum\"\n"
+                                                 "fusion_call.analysis.in_progress" AT(
+                                                     F,
+                                                     "0") " model=\"p/J\" "
+                                                          "analyst_model=\"p/J\" "
+                                                          "judge_model=\"p/J\"\n" ADDED(M1, "1") DELTA(
+                                                              M1, "1",
+                                                              "a") "fusion_call."
+                                                                   "analysis."
+                                                                   "complete"
+                                                                   "d" AT(
+                                                                       F,
+                                                                       "0") " model=\"p/"
+                                                                            "J\" "
+                                                                            "analyst_"
+                                                                            "model=\"p/"
+                                                                            "J\" "
+                                                                            "judge_model="
+                                                                            "\"p/"
+                                                                            "J\""
+                                                                            "\n" CLOSED(
+                                                                                M1, "1", "a",
+                                                                                "complete"
+                                                                                "d") "fus"
+                                                                                     "ion"
+                                                                                     "_ca"
+                                                                                     "ll."
+                                                                                     "com"
+                                                                                     "ple"
+                                                                                     "te"
+                                                                                     "d" AT(F, "0") "\n" ITEM("done", "0", FITEM("completed")) "completed completed [{" FITEM(
+                                                                                         "co"
+                                                                                         "mp"
+                                                                                         "le"
+                                                                                         "te"
+                                                                                         "d") "},"
+                                                                                              "{" MSG(
+                                                                                                  M1,
+                                                                                                  "completed",
+                                                                                                  PART(
+                                                                                                      "a")) "}] 7\n";
+
+static void test_fusion(void **state)
+{
     for (int progress = 0; progress < 2; progress++) {
         struct dialect_reply r = reply;
         struct buf out, log;
         buf_init(&out, KIB(64));
         buf_init(&log, KIB(64));
         r.members = progress;
-        run_stream(&r, events, COUNT_OF(events), &out);
+        run_stream(&r, fusion_events, COUNT_OF(fusion_events), &out);
         log_stream("fusion", buf_span(&out), &log);
         bool any = span_index(buf_span(&log), SPAN("fusion_call")) < log.n;
-        if (progress ? !span_eq(buf_span(&log), SPAN(want)) : any)
-            fail_msg("got %.*s\nwant %s", SPAN_ARG(buf_span(&log)), want);
+        if (progress ? !span_eq(buf_span(&log), SPAN(fusion_want)) : any)
+            fail_msg("got %.*s\nwant %s", SPAN_ARG(buf_span(&log)), fusion_want);
         assert_true(span_index(buf_span(&out),
                                SPAN("\"cost\":0.000000001,\"fusion\":{\"members\"")) < out.n);
         buf_done(&out);
