@@ -1,10 +1,12 @@
 /* dialect/responses_priv.h - what the files of the Responses dialect share.
  *
- * request.c, item.c and tool.c read a client's request, send.c writes items and requests for an
- * upstream, read.c reads an upstream's answer, object.c writes items and the response object,
- * write.c streams them to a client, store.c keeps turns for previous_response_id, seal.c carries
- * reasoning that is not OpenAI's. The error object and our members of usage are Chat's
- * (openai_chat_priv.h). */
+ * request.c, item.c and tool.c read a client's request; send.c and send_item.c write one for an
+ * upstream; read.c and read_item.c read an upstream's answer (responses_read.h); object.c is items
+ * and the response object, write.c streams them to a client, progress.c what a fusion does
+ * meanwhile (responses_write.h); store.c keeps turns for previous_response_id (responses.h), seal.c
+ * carries reasoning that is not OpenAI's. The error object and our members of usage are Chat's
+ * (openai_chat_priv.h). Nobody else includes this.
+ */
 #ifndef FUSOR_DIALECT_RESPONSES_PRIV_H
 #define FUSOR_DIALECT_RESPONSES_PRIV_H
 
