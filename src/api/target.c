@@ -142,10 +142,9 @@ static struct chat_source *checked(struct search *s, const struct candidate *c)
     struct structured_source *ss = arena_alloc(s->arena, sizeof *ss);
     if (!ss)
         return NULL;
-    structured_source_init(
-        ss, s->arena, c->target.source,
-        way == CONFIG_STRUCTURED_NATIVE ? STRUCTURED_NATIVE : STRUCTURED_PROMPT,
-        way == CONFIG_STRUCTURED_JSON_OBJECT);
+    structured_source_init(ss, s->arena, c->target.source,
+                           way == CONFIG_STRUCTURED_NATIVE ? STRUCTURED_NATIVE : STRUCTURED_PROMPT,
+                           way == CONFIG_STRUCTURED_JSON_OBJECT);
     ss->schema = s->schema;
     return &ss->source;
 }
@@ -272,8 +271,7 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
     *out = (struct app_target){.name = ask->name};
     if (!prefs_read(arena, ask->request ? ask->request->routing : (struct span){0}, &s->prefs, e) ||
         !request_rules(s, ask, e) || !read_schema(s, ask->request, e) ||
-        !add_any(s, ask->name, false, e) ||
-        !add_fallbacks(s, ask->request, e))
+        !add_any(s, ask->name, false, e) || !add_fallbacks(s, ask->request, e))
         return false;
     if (s->n == 0)
         return none_left(s, ask->name, e);
