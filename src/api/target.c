@@ -7,6 +7,7 @@
 #include "route/failover.h"
 #include "route/order.h"
 #include "route/prefs.h"
+#include "route/structured.h"
 
 /* One name on the way to a source. */
 struct candidate {
@@ -25,6 +26,8 @@ struct search {
     struct candidate all[ORDER_MAX];
     size_t n;
     enum config_sort sort;
+    bool structured; /* the request asks for JSON */
+    const struct schema *schema;
     struct err refused; /* why the last one was passed over */
 };
 
@@ -125,10 +128,31 @@ static bool add_any(struct search *s, struct span name, bool fallback, struct er
 /* --- candidates to a source
  * ---------------------------------------------------------------------------- */
 
+/* Anthropic's API has no JSON mode without a schema. */
+static enum config_structured way_of(const struct search *s, const struct config_model *m)
+{
+    bool none = m->caps.can[CAP_STRUCTURED_OUTPUTS] == CAN_NO ||
+                (m->provider->kind == PROVIDER_ANTHROPIC && !s->schema);
+    return none ? CONFIG_STRUCTURED_PROMPT : m->provider->structured;
+}
+
+static struct chat_source *checked(struct search *s, const struct candidate *c)
+{
+    enum config_structured way = way_of(s, c->target.model);
+    struct structured_source *ss = arena_alloc(s->arena, sizeof *ss);
+    if (!ss)
+        return NULL;
+    structured_source_init(ss, s->arena, c->target.source,
+                           way == CONFIG_STRUCTURED_NATIVE ? STRUCTURED_NATIVE : STRUCTURED_PROMPT,
+                           way == CONFIG_STRUCTURED_JSON_OBJECT);
+    ss->schema = s->schema;
+    return &ss->source;
+}
+
 static struct chat_source *source_of(struct search *s, const struct candidate *c)
 {
     if (c->target.model)
-        return c->target.source;
+        return s->structured ? checked(s, c) : c->target.source;
     struct fusion_source *f = arena_alloc(s->arena, sizeof *f);
     if (!f)
         return NULL;
@@ -221,6 +245,13 @@ static bool request_rules(struct search *s, const struct app_ask *ask, struct er
     return worker_rule(s->arena, p, NULL, &s->rules, e);
 }
 
+/* What is wrong with a schema is said before anything is sent. */
+static bool read_schema(struct search *s, const struct chat_request *r, struct err *e)
+{
+    s->structured = r && structured_wanted(r);
+    return !s->structured || structured_schema(s->arena, r, &s->schema, e);
+}
+
 static bool add_fallbacks(struct search *s, const struct chat_request *r, struct err *e)
 {
     for (size_t i = 0; r && i < r->n_fallbacks; i++)
@@ -239,8 +270,8 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
     *s = (struct search){.lane = w->lane, .arena = arena};
     *out = (struct app_target){.name = ask->name};
     if (!prefs_read(arena, ask->request ? ask->request->routing : (struct span){0}, &s->prefs, e) ||
-        !request_rules(s, ask, e) || !add_any(s, ask->name, false, e) ||
-        !add_fallbacks(s, ask->request, e))
+        !request_rules(s, ask, e) || !read_schema(s, ask->request, e) ||
+        !add_any(s, ask->name, false, e) || !add_fallbacks(s, ask->request, e))
         return false;
     if (s->n == 0)
         return none_left(s, ask->name, e);

@@ -37,12 +37,12 @@ struct chat_part {
     struct span signature; /* reasoning: provider's signature; redacted: text is empty */
     struct span format;    /* whose signature it is: a CHAT_SIGNED_ name; p NULL: not known */
     struct span id, name, arguments;
-    struct span raw; /* CHAT_PART_RAW: the whole part as JSON. Other kinds: set when the part has
-                      * members that only its own dialect knows; the fields above are set too */
-    bool cache_mark; /* the client marked a prompt-cache boundary after this part */
+    struct span raw;   /* CHAT_PART_RAW: the whole part as JSON. Other kinds: set when the part has
+                        * members that only its own dialect knows; the fields above are set too */
+    bool cache_mark;   /* the client marked a prompt-cache boundary after this part */
     struct span cache; /* the mark as JSON text, where it says more than that it is one ("ttl") */
-    bool signs_text; /* reasoning: the signature is that of the text, even of an empty one (not shown);
-                      * else one without text is a redacted block */
+    bool signs_text;   /* reasoning: the signature is that of the text, even of an empty one (not
+                        * shown);   else one without text is a redacted block */
 };
 
 /* Who signed a block of reasoning: only an upstream of the same kind takes the signature back. The
@@ -75,8 +75,8 @@ struct chat_tool {
     struct span parameters; /* JSON Schema as JSON text; p NULL: none */
     int8_t strict;          /* -1 absent, 0, 1 */
     struct span raw;        /* a tool that is no function: whole, as JSON; name is its type */
-    struct span whole;      /* a function with members that only its dialect knows: whole, as JSON */
-    bool cache_mark;        /* as in chat_part, with its cache */
+    struct span whole; /* a function with members that only its dialect knows: whole, as JSON */
+    bool cache_mark;   /* as in chat_part, with its cache */
     struct span cache;
 };
 
@@ -117,11 +117,11 @@ struct chat_request {
     int64_t reasoning_tokens;      /* how many to think with at most; 0: absent */
     bool reasoning_hidden;         /* the client does not want to see it */
     struct span reasoning_summary; /* "auto", "concise", "detailed"; p NULL: absent */
-    struct span thinking;          /* Messages' own object as JSON text, beside what reasoning_* say */
-    struct span verbosity;         /* "low", "medium", "high"; p NULL: absent */
-    int64_t n;                     /* answers wanted, 1 unless asked */
-    int8_t logprobs;               /* -1 absent */
-    int64_t top_logprobs;          /* -1 absent */
+    struct span thinking;  /* Messages' own object as JSON text, beside what reasoning_* say */
+    struct span verbosity; /* "low", "medium", "high"; p NULL: absent */
+    int64_t n;             /* answers wanted, 1 unless asked */
+    int8_t logprobs;       /* -1 absent */
+    int64_t top_logprobs;  /* -1 absent */
     bool audio_out;
 
     bool stream;
@@ -138,9 +138,9 @@ struct chat_request {
     struct span routing; /* the `provider` object as JSON text; p NULL: none */
     struct span session; /* requests of one session go to one upstream; p NULL: none */
 
-    struct span betas;    /* the client's anthropic-beta header, for an upstream of the same dialect;
-                           * p NULL: none */
-    struct span user;     /* hint */
+    struct span betas; /* the client's anthropic-beta header, for an upstream of the same dialect;
+                        * p NULL: none */
+    struct span user;  /* hint */
     struct span metadata; /* hint: JSON object text */
     struct span fusion;   /* the `fusion` object as JSON text; p NULL: none */
     const struct chat_extra *extras;
@@ -215,8 +215,8 @@ struct chat_fusion_report {
 enum chat_event_kind {
     CHAT_EV_START,     /* once, first: an answer begins (upstream said yes) */
     CHAT_EV_TEXT,      /* text */
-    CHAT_EV_REASONING, /* text, signature, format, id; a signature ends its block, and one that no text
-                        * came before is a redacted block, unless it says that it signs text */
+    CHAT_EV_REASONING, /* text, signature, format, id; a signature ends its block, and one that no
+                        * text came before is a redacted block, unless it says that it signs text */
     CHAT_EV_REFUSAL,   /* text */
     CHAT_EV_TOOL,   /* a piece of tool call `index`: id and name with the first, arguments piece */
     CHAT_EV_MEMBER, /* progress of a fusion's call: member */
@@ -234,10 +234,10 @@ struct chat_event {
         *ignored;     /* START: fields of the request that this upstream cannot take and */
     size_t n_ignored; /* that do not change its answer */
     struct span text;
-    struct span signature;  /* REASONING; TOOL: to be replayed with the call */
-    struct span format;     /* REASONING: whose signature, as in chat_part */
-    bool signs_text;        /* REASONING with a signature: as in chat_part */
-    size_t index;           /* TOOL: 0-based number of the call */
+    struct span signature; /* REASONING; TOOL: to be replayed with the call */
+    struct span format;    /* REASONING: whose signature, as in chat_part */
+    bool signs_text;       /* REASONING with a signature: as in chat_part */
+    size_t index;          /* TOOL: 0-based number of the call */
     struct span tool_id, tool_name, arguments;
     bool tool_done; /* TOOL: arguments are whole with this piece */
     const struct chat_member *member;

@@ -26,8 +26,8 @@ void chat_collect_init(struct chat_collect *c, size_t cap)
 
 void chat_collect_done(struct chat_collect *c)
 {
-    struct buf *all[] = {&c->text, &c->reasoning, &c->refusal, &c->id, &c->model,
-                         &c->stop_sequence};
+    struct buf *all[] = {&c->text, &c->reasoning, &c->refusal,
+                         &c->id,   &c->model,     &c->stop_sequence};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         buf_done(all[i]);
     for (size_t i = 0; i < c->n_blocks; i++) {

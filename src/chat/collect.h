@@ -1,6 +1,7 @@
 /* chat/collect.h - a sink's memory: one whole answer put together from its events.
  *
- * Used for unary replies, panel members and judges. It never says "slow down"; it has a byte cap. */
+ * Used for unary replies, panel members and judges. It never says "slow down"; it has a byte cap.
+ */
 #ifndef FUSOR_CHAT_COLLECT_H
 #define FUSOR_CHAT_COLLECT_H
 
@@ -10,14 +11,15 @@
 struct chat_collected_tool {
     struct buf id, name, arguments;
     struct buf signature; /* the provider's, to be replayed with the call; usually empty */
-    bool whole; /* tool_done came: the arguments are not cut */
+    bool whole;           /* tool_done came: the arguments are not cut */
 };
 
 /* A block of reasoning: its text is a piece of the whole reasoning. */
 struct chat_collected_block {
     size_t from, n;
-    struct buf signature, format, id; /* usually empty; a signature without text: redacted, unless */
-    bool signs_text;                  /* it is that of a text that is not shown */
+    struct buf signature, format,
+        id;          /* usually empty; a signature without text: redacted, unless */
+    bool signs_text; /* it is that of a text that is not shown */
 };
 
 struct chat_collect {
@@ -29,7 +31,8 @@ struct chat_collect {
     size_t n_tools;
     struct chat_usage usage;
     bool has_usage;
-    const struct chat_fusion_report *report; /* borrowed from the event: good until the last event */
+    const struct chat_fusion_report
+        *report;                 /* borrowed from the event: good until the last event */
     bool started, ended, failed; /* failed: ERROR came, see err */
     bool over;                   /* the cap was reached: text is cut, treat as length */
     enum chat_finish finish;

@@ -11,8 +11,14 @@
 #include "base/secret.h"
 #include "config/recipe.h"
 
-enum provider_kind { PROVIDER_OPENAI, PROVIDER_ANTHROPIC, PROVIDER_GEMINI, PROVIDER_MISTRAL,
-                     PROVIDER_LOCAL, PROVIDER_RECORDED };
+enum provider_kind {
+    PROVIDER_OPENAI,
+    PROVIDER_ANTHROPIC,
+    PROVIDER_GEMINI,
+    PROVIDER_MISTRAL,
+    PROVIDER_LOCAL,
+    PROVIDER_RECORDED
+};
 
 /* Nano-USD per million tokens, -1 unknown: what a whole call costs whose input is above that many
  * tokens. */
@@ -65,27 +71,36 @@ struct config_local {           /* kind: local */
     int64_t start_timeout_us;   /* from start to ready */
 };
 
+/* How an upstream is brought to answer in JSON of a schema. */
+enum config_structured {
+    CONFIG_STRUCTURED_NATIVE,      /* it is sent the schema and enforces it */
+    CONFIG_STRUCTURED_JSON_OBJECT, /* it knows response_format json_object; the schema is prompted
+                                    */
+    CONFIG_STRUCTURED_PROMPT,      /* it knows neither */
+};
+
 struct config_provider {
     struct span name;
     enum provider_kind kind;
-    const char *dialect;  /* what is spoken to it: a name of dialect/; NULL: recorded */
-    struct span base_url; /* hosted */
-    struct secret *key;   /* NULL: none */
-    struct span key_ref;  /* "env:OPENAI_API_KEY": for config show */
-    struct span ca_file;  /* empty: the system's */
-    struct span proxy;    /* "http://host:port"; empty: none */
-    struct secret *proxy_auth;   /* "user:password"; NULL: none */
-    struct span proxy_auth_ref;  /* for config show */
-    struct span region;   /* may be empty */
+    const char *dialect;        /* what is spoken to it: a name of dialect/; NULL: recorded */
+    struct span base_url;       /* hosted */
+    struct secret *key;         /* NULL: none */
+    struct span key_ref;        /* "env:OPENAI_API_KEY": for config show */
+    struct span ca_file;        /* empty: the system's */
+    struct span proxy;          /* "http://host:port"; empty: none */
+    struct secret *proxy_auth;  /* "user:password"; NULL: none */
+    struct span proxy_auth_ref; /* for config show */
+    struct span region;         /* may be empty */
     bool has_price;
     struct price price;         /* for models that set none */
     bool omit_stream_options;   /* stream_options: omit */
     bool max_completion_tokens; /* max_tokens_field: max_completion_tokens */
     bool cancel_bills_on;       /* cancel: bills_on */
     bool refuse_image_urls;     /* image_urls: refuse */
-    int64_t max_concurrency;    /* per model; 0: no limit */
-    int64_t max_queue;          /* waiting calls per model beyond that */
-    struct span file;           /* recorded: the JSONL */
+    enum config_structured structured;
+    int64_t max_concurrency; /* per model; 0: no limit */
+    int64_t max_queue;       /* waiting calls per model beyond that */
+    struct span file;        /* recorded: the JSONL */
     struct config_local local;
     struct timeouts timeouts;
 };
@@ -131,12 +146,17 @@ struct config_target {
 };
 
 /* Which of an alias's targets goes first, beside their weights. */
-enum config_sort { CONFIG_SORT_NONE, CONFIG_SORT_PRICE, CONFIG_SORT_LATENCY,
-                   CONFIG_SORT_THROUGHPUT };
+enum config_sort {
+    CONFIG_SORT_NONE,
+    CONFIG_SORT_PRICE,
+    CONFIG_SORT_LATENCY,
+    CONFIG_SORT_THROUGHPUT
+};
 
 struct config_alias {
     struct span name;
-    const struct config_target *to, *fallback; /* one of `to` by weight, then the others, then these */
+    const struct config_target *to,
+        *fallback; /* one of `to` by weight, then the others, then these */
     size_t n_to, n_fallback;
     enum config_sort sort;
     const struct config_policy *policy; /* NULL: none */
@@ -209,14 +229,15 @@ const struct config_model *config_model_find(const struct config *c, struct span
  * recipe, without cycles, in at most LIMIT_FUSION_DEPTH levels and LIMIT_LEAF_CALLS calls: else
  * ERR_INPUT with ->param "fusion.panel[1]". Recipes of the file have passed it. */
 MUST_USE bool config_recipe_check(const struct config *c, const struct recipe *r, struct err *e);
-/* Up to `max` names (models, recipes, aliases) nearest to `name`, best first: for "did you mean". */
+/* Up to `max` names (models, recipes, aliases) nearest to `name`, best first: for "did you mean".
+ */
 size_t config_near(const struct config *c, struct span name, struct span *out, size_t max);
 /* A provider that many people have a key of: it is there without a file when its variable is set,
  * and `fusor init` asks for it. */
 struct config_usual {
     const char *name, *variable, *base_url;
     bool max_completion_tokens, omit_stream_options;
-    const char *model, *id;   /* its current model: what clients say, what it is told */
+    const char *model, *id; /* its current model: what clients say, what it is told */
 };
 /* Strongest first: the first one with a key judges. NULL behind the last. */
 const struct config_usual *config_usual(size_t i);
@@ -232,8 +253,8 @@ MUST_USE bool config_write_usual(const struct config_use *use, size_t n, struct 
 /* The snapshot as YAML that config_parse() reads back, secrets as references. */
 MUST_USE bool config_show(const struct config *c, struct buf *out, struct err *e);
 
-/* What a recipe or an alias as a whole may be asked for: the least of all its members, or of all that
- * it may stand for. */
+/* What a recipe or an alias as a whole may be asked for: the least of all its members, or of all
+ * that it may stand for. */
 struct config_traits config_traits_of(const struct config *c, struct span name);
 /* "tools", "images", ...: as the file writes it; static. */
 const char *config_cap_name(enum config_cap cap);

@@ -24,6 +24,7 @@ static const struct {
     {"max_queue", ANY_KIND},
     {"timeouts", ANY_KIND},
     {"image_urls", HOSTED | KIND(LOCAL)},
+    {"structured", HOSTED | KIND(LOCAL)},
     {"base_url", HOSTED},
     {"key", HOSTED},
     {"ca_file", HOSTED},
@@ -358,6 +359,16 @@ static bool check_fields(struct node n, enum provider_kind kind, struct err *e)
     return node_only_now(n, known, COUNT_OF(known), later, COUNT_OF(later), e);
 }
 
+static bool read_structured(struct node n, enum config_structured *out, struct err *e)
+{
+    static const char *const words[] = {"native", "json_object", "prompt"};
+    int at = (int)*out;
+    if (!node_word(n, words, COUNT_OF(words), &at, e))
+        return false;
+    *out = (enum config_structured)at;
+    return true;
+}
+
 static bool read_provider(struct snapshot *s, struct node n, struct span name,
                           struct config_provider *p, struct err *e)
 {
@@ -397,6 +408,7 @@ static bool read_provider(struct snapshot *s, struct node n, struct span name,
     return ok && node_str(region, &p->region, e) &&
            (p->region.n == 0 || config_check_name(region, p->region, false, e)) &&
            read_choice(node_get(n, "image_urls"), "pass", "refuse", &p->refuse_image_urls, e) &&
+           read_structured(node_get(n, "structured"), &p->structured, e) &&
            config_read_price(node_get(n, "price"), &p->has_price, &p->price, e) &&
            node_i64(node_get(n, "max_concurrency"), 0, MAX_CONCURRENCY, &p->max_concurrency, e) &&
            node_i64(node_get(n, "max_queue"), 0, MAX_CONCURRENCY, &p->max_queue, e) &&

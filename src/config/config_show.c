@@ -311,6 +311,13 @@ static void show_hosted(struct show *w, const struct config_provider *p)
               p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
 }
 
+static void show_structured(struct show *w, const struct config_provider *p)
+{
+    static const char *const words[] = {"native", "json_object", "prompt"};
+    if (p->kind != PROVIDER_RECORDED)
+        field_str(w, 4, "structured", span_of(words[p->structured]));
+}
+
 static void show_provider(struct show *w, const struct config_provider *p)
 {
     put_span(w, SPAN("  "));
@@ -330,6 +337,7 @@ static void show_provider(struct show *w, const struct config_provider *p)
         field_str(w, 4, "file", p->file);
         break;
     }
+    show_structured(w, p);
     field_str(w, 4, "region", p->region);
     field_price(w, 4, &p->price);
     field_i64(w, 4, "max_concurrency", p->max_concurrency);

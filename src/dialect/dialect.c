@@ -2,10 +2,8 @@
 #include "dialect/dialect.h"
 
 static const struct dialect *const dialects[] = {
-    &dialect_openai_chat,
-    &dialect_mistral,
-    &dialect_gemini,
-    &dialect_anthropic_messages,
+    &dialect_openai_chat,        &dialect_mistral,          &dialect_gemini,
+    &dialect_anthropic_messages, &dialect_openai_responses,
 };
 
 const struct dialect *dialect_find(struct span name)

@@ -1,8 +1,8 @@
 /* dialect/dialect.h - a wire dialect, both ways: one const struct per dialect, one file each.
  *
- * Pure: no I/O, no state but what a reader or writer of one answer needs, no clock. Towards clients:
- * body -> chat_request, events -> bytes. Towards upstreams: chat_request -> body, bytes -> events.
- * Nothing is dropped silently (docs/api.md, "Fields"). The registry is dialect_find(). */
+ * Pure: no I/O, no state but what a reader or writer of one answer needs, no clock. Towards
+ * clients: body -> chat_request, events -> bytes. Towards upstreams: chat_request -> body, bytes ->
+ * events. Nothing is dropped silently (docs/api.md, "Fields"). The registry is dialect_find(). */
 #ifndef FUSOR_DIALECT_DIALECT_H
 #define FUSOR_DIALECT_DIALECT_H
 
@@ -21,22 +21,23 @@ struct dialect_notes {
 
 /* How an upstream differs from the dialect's book. */
 struct dialect_target {
-    struct span model;           /* the upstream's id */
-    struct span dialect;         /* whose extras may be passed on: this dialect's name */
-    bool omit_stream_options;    /* the server refuses stream_options */
-    bool max_completion_tokens;  /* send max_completion_tokens, not max_tokens */
-    bool unary;                  /* ask for a whole body, not a stream */
-    bool omit_reasoning;         /* the server refuses earlier reasoning in messages (Groq) */
-    int64_t default_max_tokens;  /* sent where the dialect demands a limit and the request has none */
+    struct span model;          /* the upstream's id */
+    struct span dialect;        /* whose extras may be passed on: this dialect's name */
+    bool omit_stream_options;   /* the server refuses stream_options */
+    bool max_completion_tokens; /* send max_completion_tokens, not max_tokens */
+    bool unary;                 /* ask for a whole body, not a stream */
+    bool omit_reasoning;        /* the server refuses earlier reasoning in messages (Groq) */
+    int64_t
+        default_max_tokens; /* sent where the dialect demands a limit and the request has none */
 };
 
 /* The head of an answer to a client. */
 struct dialect_reply {
     const struct chat_request *request; /* what is answered; some dialects say it back */
-    struct span id, model;   /* borrowed for the writer's life */
-    int64_t created;         /* unix seconds */
-    bool stream_usage;       /* OpenAI's own shape was asked for */
-    bool members;            /* stream_members: progress as frames with a `fusion` field */
+    struct span id, model;              /* borrowed for the writer's life */
+    int64_t created;                    /* unix seconds */
+    bool stream_usage;                  /* OpenAI's own shape was asked for */
+    bool members; /* stream_members: progress as frames with a `fusion` field */
 };
 
 struct dialect_writer; /* one streamed answer to a client */
@@ -57,16 +58,15 @@ struct dialect {
      * request, path is NULL and write_path() appends it. */
     const char *path;
     bool (*write_path)(const struct dialect_target *t, struct buf *out, struct err *e);
-    const char *key_header;           /* its key goes there: "authorization" (as "Bearer KEY"), ... */
+    const char *key_header; /* its key goes there: "authorization" (as "Bearer KEY"), ... */
     struct dialect_header headers[2]; /* what else each of its requests has; name NULL: none */
 
     /* Client's body -> request; values live in the arena. Errors name the field. */
     bool (*read_request)(struct arena *a, struct span body, struct chat_request *out,
                          struct err *e);
-    /* The question how many tokens a request has: a body like a request's, without what only an answer
-     * needs; and the answer to it. NULL: not asked in this dialect. */
-    bool (*read_count)(struct arena *a, struct span body, struct chat_request *out,
-                       struct err *e);
+    /* The question how many tokens a request has: a body like a request's, without what only an
+     * answer needs; and the answer to it. NULL: not asked in this dialect. */
+    bool (*read_count)(struct arena *a, struct span body, struct chat_request *out, struct err *e);
     bool (*write_count)(int64_t input_tokens, struct buf *out, struct err *e);
     /* owned; NULL: no memory. */
     struct dialect_writer *(*writer_new)(const struct dialect_reply *r);
@@ -92,12 +92,13 @@ struct dialect {
                         struct err *e);
     /* A whole unary body instead: then reader_next() gives its events up to FINISH. */
     bool (*reader_body)(struct dialect_reader *rd, struct span body, struct err *e);
-    /* The upstream's stream has ended: FINISH comes if a finish was seen, else DIALECT_FAIL (ERR_CUT). */
+    /* The upstream's stream has ended: FINISH comes if a finish was seen, else DIALECT_FAIL
+     * (ERR_CUT). */
     void (*reader_eof)(struct dialect_reader *rd);
     enum dialect_status (*reader_next)(struct dialect_reader *rd, struct chat_event *out,
                                        struct err *e);
-    /* Status, body and Retry-After of a refused call -> an error for our client: our words, with the
-     * upstream's message made safe and short, never its body verbatim. */
+    /* Status, body and Retry-After of a refused call -> an error for our client: our words, with
+     * the upstream's message made safe and short, never its body verbatim. */
     void (*read_error)(int status, struct span body, int64_t retry_after_ms, struct err *out);
 };
 
@@ -107,5 +108,6 @@ extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_mistral;
 extern const struct dialect dialect_gemini;
 extern const struct dialect dialect_anthropic_messages;
+extern const struct dialect dialect_openai_chat, dialect_openai_responses;
 
 #endif

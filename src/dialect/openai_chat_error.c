@@ -8,16 +8,32 @@ static void w_str(struct json_w *w, const char *key, const char *s)
     json_w_cstr(w, s && *s ? s : NULL);
 }
 
-static void write_four(struct json_w *w, const struct err *err)
+void oai_write_error_object(struct json_w *w, const struct err *err, bool in_stream)
 {
-    json_w_obj(w);
-    json_w_key(w, "error");
     json_w_obj(w);
     json_w_key(w, "message");
     json_w_cstr(w, err->msg);
     w_str(w, "type", err_type(err->cls));
     w_str(w, "param", err->param);
     w_str(w, "code", err->code);
+    if (in_stream) {
+        json_w_key(w, "status");
+        json_w_i64(w, err->status);
+        json_w_key(w, "retry_after");
+        if (err->retry_after_ms < 0)
+            json_w_null(w);
+        else
+            json_w_i64(w, (err->retry_after_ms + 999) / 1000);
+    }
+    json_w_obj_end(w);
+}
+
+static void write_error(struct json_w *w, const struct err *err, bool in_stream)
+{
+    json_w_obj(w);
+    json_w_key(w, "error");
+    oai_write_error_object(w, err, in_stream);
+    json_w_obj_end(w);
 }
 
 bool oai_write_error(const struct err *err, struct buf *out, struct err *e)
@@ -25,9 +41,7 @@ bool oai_write_error(const struct err *err, struct buf *out, struct err *e)
     size_t from = out->n;
     struct json_w w;
     json_w_init(&w, out, e);
-    write_four(&w, err);
-    json_w_obj_end(&w);
-    json_w_obj_end(&w);
+    write_error(&w, err, false);
     if (json_w_end(&w))
         return true;
     buf_cut(out, from);
@@ -36,14 +50,5 @@ bool oai_write_error(const struct err *err, struct buf *out, struct err *e)
 
 void oai_write_stream_error(struct json_w *w, const struct err *err)
 {
-    write_four(w, err);
-    json_w_key(w, "status");
-    json_w_i64(w, err->status);
-    json_w_key(w, "retry_after");
-    if (err->retry_after_ms < 0)
-        json_w_null(w);
-    else
-        json_w_i64(w, (err->retry_after_ms + 999) / 1000);
-    json_w_obj_end(w);
-    json_w_obj_end(w);
+    write_error(w, err, true);
 }

@@ -24,8 +24,14 @@ MUST_USE bool oai_read_tools(struct arena *a, json_val *v, struct chat_request *
 /* *out_extra is set for the forms that no field of a request holds ("allowed_tools"). */
 MUST_USE bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *out_extra,
                                    struct err *e);
-/* Tells whether a tool choice makes sense beside the tools. */
-MUST_USE bool oai_check_tool_choice(const struct chat_request *r, struct err *e);
+/* "auto", "none", "required": false when it is another word. */
+MUST_USE bool oai_choice_of_name(struct span s, enum chat_tool_choice *out);
+/* Tells whether a tool choice makes sense beside the tools. key: the member of tool_choice that
+ * holds a name, for the message. */
+MUST_USE bool oai_check_tool_choice(const struct chat_request *r, const char *key, struct err *e);
+/* name, description, strict and schema of a json_schema format out of the object s at `at`. */
+MUST_USE bool oai_read_schema(struct arena *a, json_val *s, const struct wire_path *at,
+                              struct chat_request *r, struct err *e);
 
 /* OpenRouter's fields. */
 MUST_USE bool oai_read_models(struct arena *a, json_val *v, struct chat_request *r, struct err *e);
@@ -58,7 +64,8 @@ void oai_write_stop(struct json_w *w, const struct chat_request *r);
 
 /* --- usage ------------------------------------------------------------------------------------ */
 
-/* False when v holds no usage. Takes OpenAI's, DeepSeek's, xAI's and our own members. */
+/* False when v holds no usage. Takes OpenAI's (of both its APIs), DeepSeek's, xAI's and our own
+ * members. */
 bool oai_read_usage(json_val *v, struct chat_usage *out);
 /* The whole object. report may be NULL. */
 void oai_write_usage(struct json_w *w, const struct chat_usage *u,
@@ -67,6 +74,8 @@ void oai_write_usage(struct json_w *w, const struct chat_usage *u,
 /* --- errors ----------------------------------------------------------------------------------- */
 
 bool oai_write_error(const struct err *err, struct buf *out, struct err *e);
+/* What stands behind "error"; in_stream: with status and retry_after. */
+void oai_write_error_object(struct json_w *w, const struct err *err, bool in_stream);
 /* The error of a stream that has begun: with code, status and retry_after. */
 void oai_write_stream_error(struct json_w *w, const struct err *err);
 

@@ -22,6 +22,24 @@ static bool read_tool_choice(struct wire_in *in, json_val *v)
            (!extra || wire_add_extra(in, SPAN("tool_choice"), v, false));
 }
 
+bool oai_read_schema(struct arena *a, json_val *s, const struct wire_path *at,
+                     struct chat_request *r, struct err *e)
+{
+    json_val *schema = wire_get(s, "schema"), *strict = wire_get(s, "strict");
+    if (!wire_get_str(s, "name", true, at, &r->format_name, e) ||
+        !wire_get_str(s, "description", false, at, &r->format_description, e))
+        return false;
+    if (!wire_is_name(r->format_name))
+        return wire_bad_key(at, "name", e, "must match ^[a-zA-Z0-9_-]{1,64}$");
+    if (strict && !json_is_bool(strict))
+        return wire_bad_key(at, "strict", e, "must be true or false");
+    if (strict)
+        r->format_strict = json_true(strict);
+    if (schema && !json_is_obj(schema))
+        return wire_bad_key(at, "schema", e, "must be a JSON Schema object");
+    return !schema || json_raw(a, schema, &r->format_schema, e);
+}
+
 static bool read_format(struct wire_in *in, json_val *v)
 {
     static const struct wire_path at = {NULL, "response_format", 0};
@@ -40,22 +58,10 @@ static bool read_format(struct wire_in *in, json_val *v)
         return wire_bad_key(&at, "type", in->e, "must be text, json_object or json_schema");
     if (r->format != CHAT_FORMAT_SCHEMA)
         return true;
-    json_val *s = wire_get(v, "json_schema"), *schema = wire_get(s, "schema");
-    json_val *strict = wire_get(s, "strict");
+    json_val *s = wire_get(v, "json_schema");
     if (!json_is_obj(s))
         return wire_bad(&at_schema, in->e, "must be an object with name and schema");
-    if (!wire_get_str(s, "name", true, &at_schema, &r->format_name, in->e) ||
-        !wire_get_str(s, "description", false, &at_schema, &r->format_description, in->e))
-        return false;
-    if (!wire_is_name(r->format_name))
-        return wire_bad_key(&at_schema, "name", in->e, "must match ^[a-zA-Z0-9_-]{1,64}$");
-    if (strict && !json_is_bool(strict))
-        return wire_bad_key(&at_schema, "strict", in->e, "must be true or false");
-    if (strict)
-        r->format_strict = json_true(strict);
-    if (schema && !json_is_obj(schema))
-        return wire_bad_key(&at_schema, "schema", in->e, "must be a JSON Schema object");
-    return !schema || json_raw(in->a, schema, &r->format_schema, in->e);
+    return oai_read_schema(in->a, s, &at_schema, r, in->e);
 }
 
 /* Both spellings may come; a client that sends both must mean one number. */
@@ -332,7 +338,7 @@ static bool check_whole(struct chat_request *r, bool think, struct err *e)
         return wire_bad_key(NULL, "model", e, "is missing");
     if (r->n_messages == 0)
         return wire_bad_key(NULL, "messages", e, "is missing");
-    return oai_check_reasoning(r, think, e) && oai_check_tool_choice(r, e);
+    return oai_check_reasoning(r, think, e) && oai_check_tool_choice(r, "function.name", e);
 }
 
 bool oai_read_request(struct arena *a, struct span body, struct chat_request *out, struct err *e)

@@ -68,7 +68,7 @@ bool oai_read_tools(struct arena *a, json_val *v, struct chat_request *r, struct
     return true;
 }
 
-static bool choice_of_name(struct span s, enum chat_tool_choice *out)
+bool oai_choice_of_name(struct span s, enum chat_tool_choice *out)
 {
     static const struct {
         struct span name;
@@ -92,7 +92,7 @@ bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *out_extra, 
     struct wire_path at = {NULL, "tool_choice", 0}, below = {&at, "function", 0};
     struct span type = {0};
     if (json_is_str(v))
-        return choice_of_name(json_str(v), &r->tool_choice) ||
+        return oai_choice_of_name(json_str(v), &r->tool_choice) ||
                wire_bad(&at, e, "must be auto, none, required or an object naming a function");
     if (!json_is_obj(v))
         return wire_bad(&at, e, "must be a string or an object, not %s", json_type_name(v));
@@ -110,7 +110,7 @@ bool oai_read_tool_choice(json_val *v, struct chat_request *r, bool *out_extra, 
     return wire_get_str(json_get(v, "function"), "name", true, &below, &r->tool_choice_name, e);
 }
 
-bool oai_check_tool_choice(const struct chat_request *r, struct err *e)
+bool oai_check_tool_choice(const struct chat_request *r, const char *key, struct err *e)
 {
     struct wire_path at = {NULL, "tool_choice", 0};
     bool forced = r->tool_choice == CHAT_CHOICE_NAMED || r->tool_choice == CHAT_CHOICE_REQUIRED;
@@ -123,5 +123,5 @@ bool oai_check_tool_choice(const struct chat_request *r, struct err *e)
             return true;
     char shown[80];
     text_visible_cstr(shown, sizeof shown, r->tool_choice_name);
-    return wire_bad_key(&at, "function.name", e, "\"%s\" is not among the tools", shown);
+    return wire_bad_key(&at, key, e, "\"%s\" is not among the tools", shown);
 }

@@ -8,9 +8,13 @@ bool oai_read_usage(json_val *v, struct chat_usage *out)
         return false;
     json_val *in = json_get(v, "prompt_tokens_details");
     json_val *o = json_get(v, "completion_tokens_details");
+    in = in ? in : json_get(v, "input_tokens_details");
+    o = o ? o : json_get(v, "output_tokens_details");
     struct chat_usage u = {
-        .input = wire_tokens(json_get(v, "prompt_tokens"), 0),
-        .output = wire_tokens(json_get(v, "completion_tokens"), 0),
+        .input =
+            wire_tokens(json_get(v, "prompt_tokens"), wire_tokens(json_get(v, "input_tokens"), 0)),
+        .output = wire_tokens(json_get(v, "completion_tokens"),
+                              wire_tokens(json_get(v, "output_tokens"), 0)),
         .cache_write = wire_tokens(json_get(in, "cache_write_tokens"), 0),
         .reasoning = wire_tokens(json_get(o, "reasoning_tokens"), 0),
     };

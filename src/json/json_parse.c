@@ -192,7 +192,8 @@ void json_scratch_done(struct json_scratch *s)
 }
 
 #define SCRATCH_FIRST_BYTES KIB(8)
-/* A token's chunk: what it needs at most fits in the first block, so the scan would be for nothing. */
+/* A token's chunk: what it needs at most fits in the first block, so the scan would be for nothing.
+ */
 #define SCRATCH_UNSCANNED_BYTES 512
 /* Above this the memory of one unusually large document is given back at the next small one. */
 #define SCRATCH_KEEP_BYTES MIB(1)

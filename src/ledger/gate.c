@@ -1,5 +1,5 @@
-/* ledger/gate.c - see ledger/gate.h. A yes is an answer at the end of the turn; the end of an attempt
- * becomes a row in the store. */
+/* ledger/gate.c - see ledger/gate.h. A yes is an answer at the end of the turn; the end of an
+ * attempt becomes a row in the store. */
 #include "ledger/gate.h"
 
 #include "base/mem.h"
@@ -31,7 +31,8 @@ void gate_free(struct gate *g)
     mem_free(g);
 }
 
-/* --- asking --------------------------------------------------------------------------------------- */
+/* --- asking
+ * --------------------------------------------------------------------------------------- */
 
 static void set_id(struct gate *g, struct gate_intent *i)
 {
@@ -93,7 +94,8 @@ void gate_withdraw(struct gate_ticket *t)
     t->gate_ = NULL;
 }
 
-/* --- booking -------------------------------------------------------------------------------------- */
+/* --- booking
+ * -------------------------------------------------------------------------------------- */
 
 void gate_settle(struct gate *g, const struct gate_intent *i, const struct chat_usage *u,
                  const char *outcome, bool uncertain, int64_t start_wall_ms, int64_t ttft_us,

@@ -1,8 +1,8 @@
 /* ledger/gate.h - no upstream byte before the ledger's yes, and every attempt is booked once.
  *
- * An upstream attempt asks the gate before it sends and reports its end. Until keys and budgets exist
- * the gate says yes at the end of the turn and writes a row per ended attempt; with them the yes comes
- * from a commit. Calls that cost nothing do not wait (gate_pass). One gate per worker.
+ * An upstream attempt asks the gate before it sends and reports its end. Until keys and budgets
+ * exist the gate says yes at the end of the turn and writes a row per ended attempt; with them the
+ * yes comes from a commit. Calls that cost nothing do not wait (gate_pass). One gate per worker.
  *
  * An attempt either asks and waits, or passes; each yes is settled exactly once. */
 #ifndef FUSOR_LEDGER_GATE_H
@@ -18,12 +18,12 @@ struct gate;
 
 /* What is about to be sent. Spans must live until the ticket's answer. */
 struct gate_intent {
-    char id[32];                 /* "call_..." set by gate_ask() */
+    char id[32]; /* "call_..." set by gate_ask() */
     struct span request_id;
-    const char *role;            /* static */
+    const char *role; /* static */
     const struct config_model *model;
     struct span host;
-    int64_t bound_nusd;          /* upper bound, -1 unknown */
+    int64_t bound_nusd; /* upper bound, -1 unknown */
 };
 
 struct gate_ticket {
@@ -44,7 +44,8 @@ MUST_USE bool gate_pass(struct gate *g, struct gate_intent *i);
 void gate_ask(struct gate *g, struct gate_intent *i, struct gate_ticket *t);
 /* Takes a question back; fine when it was answered. */
 void gate_withdraw(struct gate_ticket *t);
-/* Books the end of an attempt that got its yes. outcome is static ("ok", "cancelled", an error class). */
+/* Books the end of an attempt that got its yes. outcome is static ("ok", "cancelled", an error
+ * class). */
 void gate_settle(struct gate *g, const struct gate_intent *i, const struct chat_usage *u,
                  const char *outcome, bool uncertain, int64_t start_wall_ms, int64_t ttft_us,
                  int64_t total_us);

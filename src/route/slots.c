@@ -1,8 +1,8 @@
 /* route/slots.c - see route/slots.h.
  *
- * `running` and `waiting` are a Dekker pair: a giver lowers running and then looks at waiting, a taker
- * raises waiting and then looks at running; both are sequentially consistent, so a free slot and a
- * waiter always meet. */
+ * `running` and `waiting` are a Dekker pair: a giver lowers running and then looks at waiting, a
+ * taker raises waiting and then looks at running; both are sequentially consistent, so a free slot
+ * and a waiter always meet. */
 #include "route/slots.h"
 
 #include <pthread.h>

@@ -31,8 +31,8 @@ void slots_limit(struct slots *s, int64_t max, int64_t max_queue);
  * SLOTS_FULL: max_queue others wait already. */
 MUST_USE enum slots_answer slots_take(struct slots *s, struct slots_waiter *w);
 void slots_give(struct slots *s);
-/* From w's own thread, before on_slot has come: it will not come. A slot that was on its way already
- * goes to the next. */
+/* From w's own thread, before on_slot has come: it will not come. A slot that was on its way
+ * already goes to the next. */
 void slots_leave(struct slots *s, struct slots_waiter *w);
 int64_t slots_running(const struct slots *s);
 int64_t slots_waiting(const struct slots *s);

@@ -17,8 +17,8 @@
 
 /* Rows a lossy queue holds; at some 400 bytes each, 26 MB. */
 #define LOSSY_QUEUE_ROWS 65536
-/* How long rows without a waiter gather, and how many are enough. A killed process loses no more than
- * that of the ends of calls (their intents will be waited for). */
+/* How long rows without a waiter gather, and how many are enough. A killed process loses no more
+ * than that of the ends of calls (their intents will be waited for). */
 #define STRICT_GATHER_NS (2 * 1000 * 1000)
 #define LOSSY_GATHER_NS  (20 * 1000 * 1000)
 #define GATHER_ROWS      512
@@ -111,8 +111,8 @@ static struct op *in_order(struct op *top)
     return first;
 }
 
-/* Waits. False: stopped, and nothing is left. A row that comes between the last three lines is taken
- * too, or finds the queue empty and wakes us again, perhaps for nothing. */
+/* Waits. False: stopped, and nothing is left. A row that comes between the last three lines is
+ * taken too, or finds the queue empty and wakes us again, perhaps for nothing. */
 static bool take_all(struct worker *w, struct op **out)
 {
     pthread_mutex_lock(&w->lock);

@@ -1,6 +1,6 @@
 /* upstream/attempt.c - a provider over HTTP as a source: life of an attempt from its booking to its
- * settling. Callbacks stand in the order of life: start, lease, book, send, end, recycle. What comes
- * back is read in attempt_http.c; who is tried next is route's business. */
+ * settling. Callbacks stand in the order of life: start, lease, book, send, end, recycle. What
+ * comes back is read in attempt_http.c; who is tried next is route's business. */
 #include "upstream/attempt.h"
 
 #include <assert.h>
@@ -17,7 +17,8 @@
 /* How long a connection may take to end a body whose answer is complete, before it is closed. */
 #define DRAIN_US INT64_C(250000)
 
-/* --- states --------------------------------------------------------------------------------------- */
+/* --- states
+ * --------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -77,7 +78,8 @@ bool attempt_emit(struct attempt *a, const struct chat_event *ev)
     return a->state != ATTEMPT_ENDED;
 }
 
-/* --- booking the end -------------------------------------------------------------------------------- */
+/* --- booking the end
+ * -------------------------------------------------------------------------------- */
 
 static struct loop *loop_of(const struct attempt *a)
 {
@@ -104,8 +106,8 @@ static void settle(struct attempt *a, const char *outcome, bool uncertain)
     if (!a->booked)
         return;
     a->booked = false;
-    gate_settle(a->upstream->env.gate, &a->intent, &a->usage, outcome, uncertain,
-                a->start_wall_ms, a->first_us > 0 ? a->first_us - a->start_us : -1,
+    gate_settle(a->upstream->env.gate, &a->intent, &a->usage, outcome, uncertain, a->start_wall_ms,
+                a->first_us > 0 ? a->first_us - a->start_us : -1,
                 loop_now_us(loop_of(a)) - a->start_us);
 }
 
@@ -117,8 +119,8 @@ static bool tell_usage(struct attempt *a)
     return attempt_emit(a, &(struct chat_event){.kind = CHAT_EV_USAGE, .usage = a->usage});
 }
 
-/* The sink's memory may go with its last event, and so may what it lent us: nothing of a but its own
- * memory is touched afterwards. */
+/* The sink's memory may go with its last event, and so may what it lent us: nothing of a but its
+ * own memory is touched afterwards. */
 static void tell_last(struct attempt *a, const struct chat_event *ev, enum attempt_state then)
 {
     struct chat_sink *sink = TAKE(a->sink);
@@ -177,7 +179,8 @@ void attempt_fail_code(struct attempt *a, const char *code, const char *fmt, ...
     attempt_fail(a, &e);
 }
 
-/* --- sending -------------------------------------------------------------------------------------- */
+/* --- sending
+ * -------------------------------------------------------------------------------------- */
 
 static int64_t total_left_us(const struct attempt *a)
 {
@@ -201,8 +204,7 @@ static size_t headers_of(const struct attempt *a, struct http_header out[static 
     out[n++] = (struct http_header){SPAN("accept-encoding"), SPAN("identity")};
     out[n++] = (struct http_header){SPAN("user-agent"), SPAN("fusor/" FUSOR_VERSION)};
     for (size_t i = 0; i < COUNT_OF(d->headers) && d->headers[i].name; i++)
-        out[n++] =
-            (struct http_header){span_of(d->headers[i].name), span_of(d->headers[i].value)};
+        out[n++] = (struct http_header){span_of(d->headers[i].name), span_of(d->headers[i].value)};
     struct span key = a->local ? span_of(a->local->bearer) : secret_reveal(a->provider->key);
     if (key.n > 0)
         out[n++] = (struct http_header){span_of(d->key_header), key};
@@ -269,7 +271,8 @@ void attempt_book(struct attempt *a)
     }
 }
 
-/* --- timers --------------------------------------------------------------------------------------- */
+/* --- timers
+ * --------------------------------------------------------------------------------------- */
 
 static bool time_is_up(const struct attempt *a, struct err *e)
 {
@@ -291,7 +294,8 @@ static void on_timer(struct loop_timer *t)
     }
 }
 
-/* --- the caller's side ------------------------------------------------------------------------------ */
+/* --- the caller's side
+ * ------------------------------------------------------------------------------ */
 
 /* Did the upstream get the request, and did it not refuse it? */
 static bool was_sent(const struct attempt *a)
@@ -341,7 +345,8 @@ static void attempt_resume(struct chat_call *call)
 
 static const struct chat_call_ops call_ops = {attempt_cancel, attempt_pause, attempt_resume};
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory
+ * --------------------------------------------------------------------------------------- */
 
 static void attempt_free(struct attempt *a)
 {
@@ -434,7 +439,8 @@ static struct attempt *attempt_new(struct upstream *u)
     return a;
 }
 
-/* --- starting ------------------------------------------------------------------------------------- */
+/* --- starting
+ * ------------------------------------------------------------------------------------- */
 
 /* Sets every field that a call uses; memory of an earlier call (buffers, local) stays. */
 static void attempt_reset(struct attempt *a, struct upstream_source *s,
@@ -523,8 +529,8 @@ static bool prepare(struct attempt *a, const struct chat_request *r, struct err 
         return false;
     int64_t out_tokens = r->max_tokens >= 0 ? r->max_tokens : a->model->default_max_tokens;
     a->intent.host = a->local != NULL ? SPAN("127.0.0.1") : span_of(a->provider->origin.host);
-    a->intent.bound_nusd = price_bound_nusd(&a->model->price, a->in_bytes,
-                                            out_tokens > 0 ? out_tokens : -1);
+    a->intent.bound_nusd =
+        price_bound_nusd(&a->model->price, a->in_bytes, out_tokens > 0 ? out_tokens : -1);
     int64_t left = total_left_us(a);
     if (left > 0 && !loop_timer_start(&a->timer, left))
         return err_set(e, ERR_NOMEM, "no memory for a timer");

@@ -1,7 +1,7 @@
 /* upstream/attempt.h - one call to a provider over HTTP; private to upstream/.
  *
- * attempt.c: life, booking, the end. attempt_http.c: what comes back. local.c: the child a local model
- * needs first. */
+ * attempt.c: life, booking, the end. attempt_http.c: what comes back. local.c: the child a local
+ * model needs first. */
 #ifndef FUSOR_UPSTREAM_ATTEMPT_H
 #define FUSOR_UPSTREAM_ATTEMPT_H
 
@@ -31,8 +31,8 @@ struct attempt_local {
     struct http_origin origin; /* of the child, while it is held */
     char bearer[48];           /* "Bearer KEY" of the child */
     struct attempt *owner;
-    bool out;                  /* the pool knows the lease: its memory must stay */
-    bool returning;            /* released, on_gone is to come */
+    bool out;       /* the pool knows the lease: its memory must stay */
+    bool returning; /* released, on_gone is to come */
 };
 
 struct attempt {
@@ -61,7 +61,7 @@ struct attempt {
     struct buf body, path, reply;
     struct sse *sse;
     struct dialect_reader *reader;
-    struct dialect_notes notes; /* of the body */
+    struct dialect_notes notes;  /* of the body */
     struct attempt_local *local; /* NULL for hosted ones */
     struct chat_usage usage;
     size_t drained_bytes;
@@ -78,8 +78,7 @@ void attempt_book(struct attempt *a);
 void attempt_finish(struct attempt *a, const struct chat_event *finish);
 void attempt_fail(struct attempt *a, const struct err *err);
 /* ERR_UPSTREAM in our words with a code of its own. */
-void attempt_fail_code(struct attempt *a, const char *code, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
+void attempt_fail_code(struct attempt *a, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* attempt_http.c */
 extern const struct http_call_ops attempt_http_ops;

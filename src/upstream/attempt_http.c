@@ -1,6 +1,7 @@
-/* upstream/attempt_http.c - what comes back to an attempt: head, stream or whole body, end, error. The
- * bytes become events by http/sse.h and the dialect's reader; here they are counted, timed and handed
- * to the sink. After every event the sink may have cancelled: a false answer leads out at once. */
+/* upstream/attempt_http.c - what comes back to an attempt: head, stream or whole body, end, error.
+ * The bytes become events by http/sse.h and the dialect's reader; here they are counted, timed and
+ * handed to the sink. After every event the sink may have cancelled: a false answer leads out at
+ * once. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -12,21 +13,22 @@
 
 /* Of an error's body no more is read, and it is not waited for any longer. */
 #define ERROR_BODY_BYTES KIB(64)
-#define ERROR_BODY_US INT64_C(3000000)
+#define ERROR_BODY_US    INT64_C(3000000)
 /* Bytes that may follow a complete answer before its connection is given up. */
 #define DRAIN_BYTES KIB(64)
 /* Bytes of a key that are looked for in messages; "sk-proj-" has as many. */
 #define KEY_HEAD_BYTES 8
 
-/* --- events --------------------------------------------------------------------------------------- */
+/* --- events
+ * --------------------------------------------------------------------------------------- */
 
 static struct span provider_name(const struct attempt *a)
 {
     return a->provider->config->name;
 }
 
-/* Some providers repeat the key they were sent. Its beginning is enough to know it by, since a message
- * may have been cut in its middle; what stands behind goes with it. */
+/* Some providers repeat the key they were sent. Its beginning is enough to know it by, since a
+ * message may have been cut in its middle; what stands behind goes with it. */
 static void hide_secret(struct err *e, struct span secret)
 {
     struct span head = span_upto(secret, KEY_HEAD_BYTES);
@@ -72,8 +74,8 @@ static void fail_named(struct attempt *a, const struct err *err)
     attempt_fail(a, &e);
 }
 
-/* An answer over one of our limits is the upstream's fault, not the client's. What the upstream itself
- * has said has its status, and stays. */
+/* An answer over one of our limits is the upstream's fault, not the client's. What the upstream
+ * itself has said has its status, and stays. */
 static void blame_upstream(struct err *e)
 {
     if (e->cls != ERR_LIMIT || e->upstream_status != 0)
@@ -161,8 +163,8 @@ static bool on_reader_event(struct attempt *a, struct chat_event *ev)
     return false;
 }
 
-/* All events the reader has now. False: the answer is over. lost: what became of the connection, said
- * instead of the reader's word that there was no end; NULL while it lives. */
+/* All events the reader has now. False: the answer is over. lost: what became of the connection,
+ * said instead of the reader's word that there was no end; NULL while it lives. */
 static bool drain_reader(struct attempt *a, const struct err *lost)
 {
     struct chat_event ev;
@@ -210,7 +212,8 @@ static bool feed_stream(struct attempt *a, struct span bytes, bool at_end)
     }
 }
 
-/* --- head ----------------------------------------------------------------------------------------- */
+/* --- head
+ * ----------------------------------------------------------------------------------------- */
 
 static struct span header(const struct http_header *h, size_t n, struct span name)
 {
@@ -251,7 +254,8 @@ static void on_good_head(struct attempt *a, const struct http_header *h, size_t 
     struct span type = header(h, n, SPAN("content-type"));
     enum media media = media_of(type);
     if (media == MEDIA_OTHER)
-        attempt_fail_code(a, "upstream_not_json", "the answer is %.*s and not a chat completion; "
+        attempt_fail_code(a, "upstream_not_json",
+                          "the answer is %.*s and not a chat completion; "
                           "does base_url end with the API's version, as in /v1?",
                           SPAN_ARG(type.n > 0 ? span_upto(type, 60) : SPAN("of no type")));
     else
@@ -273,7 +277,8 @@ static void on_head(void *owner, int status, const struct http_header *h, size_t
         attempt_reply_late(a);
 }
 
-/* --- a refusal ------------------------------------------------------------------------------------ */
+/* --- a refusal
+ * ------------------------------------------------------------------------------------ */
 
 /* docs/architecture.md, "Faults": who says no has done no work; a gateway's 502 says nothing about
  * the server behind it, and neither does a 503 without a word. */
@@ -307,7 +312,8 @@ void attempt_reply_late(struct attempt *a)
         fail_refused(a);
 }
 
-/* --- body and end ----------------------------------------------------------------------------------- */
+/* --- body and end
+ * ----------------------------------------------------------------------------------- */
 
 static void collect(struct attempt *a, struct span bytes)
 {
@@ -384,8 +390,8 @@ static void on_error(void *owner, const struct err *e)
         attempt_to(a, ATTEMPT_ENDED);
         return;
     }
-    /* A refusal whose body breaks off is still a refusal, and an answer that has said how it finished
-     * is whole, whatever happened to the connection then. */
+    /* A refusal whose body breaks off is still a refusal, and an answer that has said how it
+     * finished is whole, whatever happened to the connection then. */
     struct err why = *e;
     blame_upstream(&why);
     if (a->state == ATTEMPT_COLLECTING && a->refused)

@@ -5,7 +5,8 @@
 #include "base/mem.h"
 #include "upstream/attempt.h"
 
-/* --- the lease's callbacks, in order of life ------------------------------------------------------- */
+/* --- the lease's callbacks, in order of life
+ * ------------------------------------------------------- */
 
 static void on_ready(struct child_lease *l, const struct child_address *at, const struct err *err)
 {
@@ -33,7 +34,8 @@ static void on_gone(struct child_lease *l)
     attempt_recycle_later(local->owner);
 }
 
-/* --- what attempt.c calls --------------------------------------------------------------------------- */
+/* --- what attempt.c calls
+ * --------------------------------------------------------------------------- */
 
 bool attempt_local_init(struct attempt *a, struct err *e)
 {

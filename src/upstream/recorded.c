@@ -1,5 +1,5 @@
-/* upstream/recorded.c - recorded answers as a source: the text comes in a few pieces, one a turn of the
- * loop, so that sinks meet what they meet with a provider. It books like any other call, so an
+/* upstream/recorded.c - recorded answers as a source: the text comes in a few pieces, one a turn of
+ * the loop, so that sinks meet what they meet with a provider. It books like any other call, so an
  * evaluation shows in the ledger what was asked. Not here: the file (recording.c). */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -8,7 +8,7 @@
 #include "ledger/price.h"
 #include "upstream/upstream_priv.h"
 
-#define PIECES 4
+#define PIECES          4
 #define MIN_PIECE_BYTES 64
 
 enum recorded_state {
@@ -81,7 +81,8 @@ static void fail(struct recorded_call *c, const struct err *err)
     sink->on_event(sink, &(struct chat_event){.kind = CHAT_EV_ERROR, .err = err});
 }
 
-/* --- life: start, booking, speaking, end ------------------------------------------------------------ */
+/* --- life: start, booking, speaking, end
+ * ------------------------------------------------------------ */
 
 static void finish(struct recorded_call *c)
 {
@@ -92,8 +93,7 @@ static void finish(struct recorded_call *c)
     if (c->state == RECORDED_ENDED)
         return;
     to_ended(c, "ok");
-    sink->on_event(sink,
-                   &(struct chat_event){.kind = CHAT_EV_FINISH, .finish = CHAT_FINISH_STOP});
+    sink->on_event(sink, &(struct chat_event){.kind = CHAT_EV_FINISH, .finish = CHAT_FINISH_STOP});
 }
 
 static void say_piece(struct recorded_call *c)
@@ -190,7 +190,8 @@ static void drop(struct upstream_node *n)
     mem_free(c);
 }
 
-/* --- starting ------------------------------------------------------------------------------------- */
+/* --- starting
+ * ------------------------------------------------------------------------------------- */
 
 /* metadata.id as text, a string or a number; p NULL when there is none. */
 static bool metadata_id(struct arena *a, const struct chat_request *r, struct span *out,
@@ -232,7 +233,8 @@ static bool find_text(struct recorded_call *c, const struct recording *rec,
 
 static const struct chat_call_ops call_ops = {recorded_cancel, recorded_pause, recorded_resume};
 
-/* What is not found is an event, as a provider's 404 is: a fusion counts a lost member either way. */
+/* What is not found is an event, as a provider's 404 is: a fusion counts a lost member either way.
+ */
 static struct chat_call *recorded_start(struct chat_source *source, const struct chat_request *r,
                                         const struct chat_start_opts *o, struct chat_sink *sink,
                                         struct err *e)

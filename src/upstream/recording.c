@@ -1,4 +1,5 @@
-/* upstream/recording.c - see upstream/recording.h. One arena holds the file and its parsed lines. */
+/* upstream/recording.c - see upstream/recording.h. One arena holds the file and its parsed lines.
+ */
 #include "upstream/recording.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ void recording_free(struct recording *r)
     mem_free(r);
 }
 
-/* --- loading -------------------------------------------------------------------------------------- */
+/* --- loading
+ * -------------------------------------------------------------------------------------- */
 
 static bool no_memory(const struct recording *r, struct err *e)
 {
@@ -122,8 +124,7 @@ static bool add_record(struct recording *r, struct span line, struct err *e)
     struct span question = json_str(json_get(root, "question"));
     json_val *outputs = json_get(root, "outputs");
     if (!json_is_obj(outputs) || (id.p == NULL && question.p == NULL))
-        return err_set(e, ERR_INPUT,
-                       "a record needs `id` or `question`, and `outputs` by model");
+        return err_set(e, ERR_INPUT, "a record needs `id` or `question`, and `outputs` by model");
     struct record *rec = arena_alloc(r->arena, sizeof *rec);
     if (rec == NULL)
         return no_memory(r, e);
@@ -182,10 +183,11 @@ struct recording *recording_load(struct span path, struct err *e)
     return read_file(r, &text, e) && add_lines(r, text, e) ? TAKE(r) : NULL;
 }
 
-/* --- finding -------------------------------------------------------------------------------------- */
+/* --- finding
+ * -------------------------------------------------------------------------------------- */
 
-/* The question that ends last in the message; of two that end there, the longer; of two that are the
- * same, the later record, as in the maps. */
+/* The question that ends last in the message; of two that end there, the longer; of two that are
+ * the same, the later record, as in the maps. */
 static const struct record *contained(const struct recording *r, struct span message)
 {
     const struct record *best = NULL;

@@ -1,7 +1,7 @@
 /* upstream/recording.h - answers of models kept in a file, found by id or by question.
  *
- * A JSONL file, a line a question: {"id", "question", "outputs": {"model": "text"}, ...}. Loaded once
- * per snapshot, read only after that, so any thread may look. */
+ * A JSONL file, a line a question: {"id", "question", "outputs": {"model": "text"}, ...}. Loaded
+ * once per snapshot, read only after that, so any thread may look. */
 #ifndef FUSOR_UPSTREAM_RECORDING_H
 #define FUSOR_UPSTREAM_RECORDING_H
 
@@ -11,7 +11,8 @@
 
 struct recording;
 
-/* owned; path as in the configuration. Errors (ERR_CONFIG, ERR_NOMEM) name file and line. Blocking. */
+/* owned; path as in the configuration. Errors (ERR_CONFIG, ERR_NOMEM) name file and line. Blocking.
+ */
 MUST_USE struct recording *recording_load(struct span path, struct err *e);
 void recording_free(struct recording *r);
 AUTO_DEFINE(recording)

@@ -25,8 +25,8 @@ static bool whole_units(struct span s, int64_t *out)
     return true;
 }
 
-/* The preferred form of HTTP dates only ("Sun, 06 Nov 1994 08:49:37 GMT"): the two obsolete ones have
- * not been generated since 1999. The program never leaves the C locale for time. */
+/* The preferred form of HTTP dates only ("Sun, 06 Nov 1994 08:49:37 GMT"): the two obsolete ones
+ * have not been generated since 1999. The program never leaves the C locale for time. */
 static bool date_ms(struct span s, int64_t *out)
 {
     char text[40];

@@ -1,5 +1,5 @@
-/* upstream/retry_after.h - when an upstream wants to be asked again. Sources: RFC 9110 section 10.2.3;
- * `retry-after-ms` is what OpenAI and Azure send beside it. */
+/* upstream/retry_after.h - when an upstream wants to be asked again. Sources: RFC 9110
+ * section 10.2.3; `retry-after-ms` is what OpenAI and Azure send beside it. */
 #ifndef FUSOR_UPSTREAM_RETRY_AFTER_H
 #define FUSOR_UPSTREAM_RETRY_AFTER_H
 

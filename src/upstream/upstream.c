@@ -1,10 +1,11 @@
-/* upstream/upstream.c - see upstream/upstream.h. What a snapshot's providers need to be called, what a
- * worker has of them, and the choice of how a model is called. Not here: the calls (attempt.c,
- * recorded.c). */
+/* upstream/upstream.c - see upstream/upstream.h. What a snapshot's providers need to be called,
+ * what a worker has of them, and the choice of how a model is called. Not here: the calls
+ * (attempt.c, recorded.c). */
 #include "base/mem.h"
 #include "upstream/upstream_priv.h"
 
-/* --- shared --------------------------------------------------------------------------------------- */
+/* --- shared
+ * --------------------------------------------------------------------------------------- */
 
 static bool no_memory(struct err *e)
 {
@@ -73,8 +74,7 @@ static bool load_provider(struct upstream_shared *s, struct up_provider *p, stru
 struct upstream_shared *upstream_shared_new(const struct config *c, struct err *e)
 {
     AUTO(upstream_shared) s = mem_zalloc(sizeof *s);
-    if (s == NULL ||
-        (s->providers = mem_zalloc(c->n_providers * sizeof *s->providers)) == NULL) {
+    if (s == NULL || (s->providers = mem_zalloc(c->n_providers * sizeof *s->providers)) == NULL) {
         no_memory(e);
         return NULL;
     }
@@ -104,7 +104,8 @@ void upstream_shared_free(struct upstream_shared *s)
     mem_free(s);
 }
 
-/* --- per worker ----------------------------------------------------------------------------------- */
+/* --- per worker
+ * ----------------------------------------------------------------------------------- */
 
 struct upstream *upstream_new(const struct upstream_env *env, struct upstream_shared *shared,
                               struct err *e)
@@ -144,7 +145,8 @@ const struct up_provider *upstream_provider_of(const struct upstream *u,
     return NULL;
 }
 
-/* --- sources -------------------------------------------------------------------------------------- */
+/* --- sources
+ * -------------------------------------------------------------------------------------- */
 
 void upstream_source_init(struct upstream_source *s, struct upstream *u,
                           const struct config_model *m)

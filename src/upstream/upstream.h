@@ -1,9 +1,9 @@
 /* upstream/upstream.h - sources that answer by themselves: a provider over HTTP, a supervised local
  * server, recorded answers.
  *
- * One `upstream` per worker and configuration snapshot. An attempt books before it sends (ledger/gate.h),
- * always streams from its provider, is cancelled for good, and books its end with the usage seen or
- * estimated. Not here: names, queues, fallbacks (route/). */
+ * One `upstream` per worker and configuration snapshot. An attempt books before it sends
+ * (ledger/gate.h), always streams from its provider, is cancelled for good, and books its end with
+ * the usage seen or estimated. Not here: names, queues, fallbacks (route/). */
 #ifndef FUSOR_UPSTREAM_UPSTREAM_H
 #define FUSOR_UPSTREAM_UPSTREAM_H
 
@@ -18,8 +18,8 @@ struct child_pool;      /* upstream/child.h: process-wide */
 struct upstream_shared; /* what all workers share of one snapshot: origins, TLS, recordings */
 struct upstream;
 
-/* owned; builds it from the snapshot (borrowed, must outlive it): parses base URLs, loads CA files and
- * recordings. ERR_CONFIG names the provider. Blocking: not on a worker's loop. */
+/* owned; builds it from the snapshot (borrowed, must outlive it): parses base URLs, loads CA files
+ * and recordings. ERR_CONFIG names the provider. Blocking: not on a worker's loop. */
 MUST_USE struct upstream_shared *upstream_shared_new(const struct config *c, struct err *e);
 void upstream_shared_free(struct upstream_shared *s);
 AUTO_DEFINE(upstream_shared)
@@ -37,8 +37,8 @@ MUST_USE struct upstream *upstream_new(const struct upstream_env *env,
 void upstream_free(struct upstream *u);
 AUTO_DEFINE(upstream)
 
-/* One model of one provider as a source. Plain storage of the caller (an arena), no end needed; must
- * outlive its calls. */
+/* One model of one provider as a source. Plain storage of the caller (an arena), no end needed;
+ * must outlive its calls. */
 struct upstream_source {
     struct chat_source source;
     struct upstream *upstream;

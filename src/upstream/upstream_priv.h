@@ -18,7 +18,7 @@ struct up_provider {
     struct tls *tls;               /* hosted with https, else NULL */
     struct http_origin proxy;      /* hosted; ->host empty: none */
     struct secret *key;            /* value of the dialect's key header ("Bearer KEY"), or NULL */
-    struct recording *recording; /* recorded */
+    struct recording *recording;   /* recorded */
 };
 
 struct upstream_shared {
@@ -30,8 +30,8 @@ struct upstream_shared {
 struct upstream {
     struct upstream_env env;
     struct upstream_shared *shared;
-    struct list calls;       /* struct upstream_node: under way, and ended but not yet freed */
-    struct list idle;        /* struct attempt: kept with their buffers for the next call */
+    struct list calls; /* struct upstream_node: under way, and ended but not yet freed */
+    struct list idle;  /* struct attempt: kept with their buffers for the next call */
     size_t n_idle;
 };
 

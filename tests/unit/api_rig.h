@@ -1,5 +1,5 @@
-/* api_rig.h - the whole program in a test: a state directory of its own, a configuration, app_serve() on a
- * thread, and a client that speaks raw HTTP over TCP or the Unix socket. */
+/* api_rig.h - the whole program in a test: a state directory of its own, a configuration,
+ * app_serve() on a thread, and a client that speaks raw HTTP over TCP or the Unix socket. */
 #ifndef FUSOR_TESTS_API_RIG_H
 #define FUSOR_TESTS_API_RIG_H
 
@@ -111,7 +111,8 @@ static inline void *serve_main(void *arg)
     return NULL;
 }
 
-/* --- a client ------------------------------------------------------------------------------------------- */
+/* --- a client
+ * ------------------------------------------------------------------------------------------- */
 
 /* port 0: the Unix socket. -1: nobody there. */
 static inline int dial(struct place *p, int port)
@@ -157,8 +158,8 @@ static inline int status_of(const struct place *p)
     return status;
 }
 
-/* A whole request on a connection of its own; the answer is in p->reply. fields: "name: value\r\n"...;
- * body NULL: none. */
+/* A whole request on a connection of its own; the answer is in p->reply. fields: "name:
+ * value\r\n"...; body NULL: none. */
 static inline int talk(struct place *p, int port, const char *method, const char *path,
                        const char *fields, const char *body)
 {
@@ -203,7 +204,8 @@ static inline int ask_and_hold(struct place *p, const char *model, bool stream)
     return fd;
 }
 
-/* --- the server ------------------------------------------------------------------------------------------ */
+/* --- the server
+ * ------------------------------------------------------------------------------------------ */
 
 static inline void serve(struct place *p)
 {

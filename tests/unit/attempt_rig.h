@@ -1,6 +1,6 @@
-/* attempt_rig.h - a provider whose other end is in the test's hand: a listening socket on loopback, the
- * request it got, and answers built from head fields and a body. One thread: the loop is turned while a
- * test waits. */
+/* attempt_rig.h - a provider whose other end is in the test's hand: a listening socket on loopback,
+ * the request it got, and answers built from head fields and a body. One thread: the loop is turned
+ * while a test waits. */
 #ifndef FUSOR_TESTS_ATTEMPT_RIG_H
 #define FUSOR_TESTS_ATTEMPT_RIG_H
 
@@ -121,7 +121,8 @@ static inline int net_close(void **state)
     return 0;
 }
 
-/* --- a call ------------------------------------------------------------------------------------------ */
+/* --- a call
+ * ------------------------------------------------------------------------------------------ */
 
 /* Connections of calls that ended before they were taken on here. */
 static inline void net_forget_backlog(struct net *n)
@@ -131,8 +132,7 @@ static inline void net_forget_backlog(struct net *n)
         close(fd);
 }
 
-static inline bool net_start_with(struct net *n, const char *model,
-                                  const struct chat_start_opts *o)
+static inline bool net_start_with(struct net *n, const char *model, const struct chat_start_opts *o)
 {
     const struct config_model *m = config_model_find(n->config, span_of(model), NULL);
     assert_non_null(m);
@@ -165,7 +165,8 @@ static inline bool net_request_whole(struct net *n)
 /* The connection the call comes on, kept or new. */
 static inline void net_accept(struct net *n)
 {
-    PUMP(n->l, n->fd >= 0 || (n->fd = accept4(n->lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
+    PUMP(n->l,
+         n->fd >= 0 || (n->fd = accept4(n->lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
     n->accepts++;
 }
 
@@ -176,7 +177,8 @@ static inline void net_serve(struct net *n)
     PUMP(n->l, net_request_whole(n));
 }
 
-/* --- an answer --------------------------------------------------------------------------------------- */
+/* --- an answer
+ * --------------------------------------------------------------------------------------- */
 
 enum framing {
     BY_LENGTH,
@@ -208,7 +210,8 @@ static inline void net_answer(struct net *n, const char *head, const char *body,
     assert_true(ok);
 }
 
-/* Sends the answer, `piece` bytes at a time with a turn of the loop between; the call may end early. */
+/* Sends the answer, `piece` bytes at a time with a turn of the loop between; the call may end
+ * early. */
 static inline void net_send(struct net *n, size_t piece)
 {
     struct span rest = buf_span(&n->out);
@@ -260,19 +263,20 @@ static inline bool net_is_closed(struct net *n)
     return raw_read(n->fd, &n->in);
 }
 
-/* --- bodies ------------------------------------------------------------------------------------------- */
+/* --- bodies
+ * ------------------------------------------------------------------------------------------- */
 
 #define STREAM_HEAD "200 OK\r\ncontent-type: text/event-stream"
 #define JSON_HEAD   "200 OK\r\ncontent-type: application/json"
 #define CHUNK(choices, rest)                                                                       \
     "data: {\"id\":\"i\",\"model\":\"M\",\"choices\":[" choices "]" rest "}\n\n"
-#define D(text)   CHUNK("{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":null}", "")
-#define F(reason) CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}", "")
-#define USAGE(in, out)                                                                             \
-    ",\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}"
-#define DONE      "data: [DONE]\n\n"
-#define WHOLE     D("Hel") D("lo") F("stop") CHUNK("", USAGE("3", "2")) DONE
-#define WHOLE_LOG "start:i,M;text:Hello;usage:3/0/2/0$7000;finish:stop"
+#define D(text)                                                                                    \
+    CHUNK("{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":null}", "")
+#define F(reason)      CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason "\"}", "")
+#define USAGE(in, out) ",\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}"
+#define DONE           "data: [DONE]\n\n"
+#define WHOLE          D("Hel") D("lo") F("stop") CHUNK("", USAGE("3", "2")) DONE
+#define WHOLE_LOG      "start:i,M;text:Hello;usage:3/0/2/0$7000;finish:stop"
 #define REPLY(text)                                                                                \
     "{\"id\":\"i\",\"model\":\"M\",\"choices\":[{\"index\":0,\"message\":{\"role\":"               \
     "\"assistant\",\"content\":\"" text "\"},\"finish_reason\":\"stop\"}]" USAGE("3", "2") "}"

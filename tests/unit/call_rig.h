@@ -18,7 +18,8 @@
 #include "base/text.h"
 #include "chat/chat.h"
 
-/* --- a request of one user message ------------------------------------------------------------------ */
+/* --- a request of one user message
+ * ------------------------------------------------------------------ */
 
 struct question {
     struct chat_request request;
@@ -42,7 +43,8 @@ static inline void question_set(struct question *q, const char *text)
                                        .top_logprobs = -1};
 }
 
-/* --- a sink ------------------------------------------------------------------------------------------ */
+/* --- a sink
+ * ------------------------------------------------------------------------------------------ */
 
 struct caller {
     struct chat_sink sink;
@@ -120,17 +122,21 @@ static inline bool caller_start_with(struct caller *c, struct chat_source *s,
 {
     struct buf log = c->log;
     buf_clear(&log);
-    *c = (struct caller){.sink.on_event = caller_event, .last_kind = -1, .log = log,
-                         .pause_at = c->pause_at, .cancel_at = c->cancel_at,
-                         .on_last = c->on_last, .ctx = c->ctx};
+    *c = (struct caller){.sink.on_event = caller_event,
+                         .last_kind = -1,
+                         .log = log,
+                         .pause_at = c->pause_at,
+                         .cancel_at = c->cancel_at,
+                         .on_last = c->on_last,
+                         .ctx = c->ctx};
     c->call = chat_start(s, &q->request, o, &c->sink, &c->e);
     return c->call != NULL;
 }
 
 static inline bool caller_start(struct caller *c, struct chat_source *s, const struct question *q)
 {
-    return caller_start_with(c, s, q,
-                             &(struct chat_start_opts){.request_id = SPAN("req_1"), .role = "call"});
+    return caller_start_with(
+        c, s, q, &(struct chat_start_opts){.request_id = SPAN("req_1"), .role = "call"});
 }
 
 /* The log, terminated. */

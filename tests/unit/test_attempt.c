@@ -1,17 +1,18 @@
-/* test_attempt.c - a provider over HTTP: whatever it answers becomes events with exactly one last one, an
- * error says how far the call had come, and every yes of the gate is settled. Cancel, pause, reuse and
- * memory: test_attempt_life.c. */
+/* test_attempt.c - a provider over HTTP: whatever it answers becomes events with exactly one last
+ * one, an error says how far the call had come, and every yes of the gate is settled. Cancel,
+ * pause, reuse and memory: test_attempt_life.c. */
 #include "attempt_rig.h"
 
 #include <time.h>
 
-/* --- the request --------------------------------------------------------------------------------------- */
+/* --- the request
+ * --------------------------------------------------------------------------------------- */
 
 static void test_request(void **state)
 {
     static const struct {
         const char *model;
-        const char *has[8], *not[4];
+        const char *has[8], *not [4];
     } cases[] = {
         {"m",
          {"POST /v1/chat/completions HTTP/1.1\r\n", "\r\nauthorization: Bearer " SECRET "\r\n",
@@ -32,13 +33,14 @@ static void test_request(void **state)
         for (size_t k = 0; k < COUNT_OF(cases[i].has) && cases[i].has[k] != NULL; k++)
             if (!has(&n->in, cases[i].has[k]))
                 fail_msg("%s is missing in %.*s", cases[i].has[k], SPAN_ARG(buf_span(&n->in)));
-        for (size_t k = 0; k < COUNT_OF(cases[i].not) && cases[i].not[k] != NULL; k++)
-            assert_false(has(&n->in, cases[i].not[k]));
+        for (size_t k = 0; k < COUNT_OF(cases[i].not ) && cases[i].not [k] != NULL; k++)
+            assert_false(has(&n->in, cases[i].not [k]));
         caller_cancel(&n->caller);
     }
 }
 
-/* --- good answers -------------------------------------------------------------------------------------- */
+/* --- good answers
+ * -------------------------------------------------------------------------------------- */
 
 static void test_good(void **state)
 {
@@ -95,7 +97,8 @@ static void test_prices(void **state)
     caller_expect(&n->caller, "start:i,M;text:Hello;usage:2/0/2/0$-1~;finish:stop");
 }
 
-/* --- refusals ------------------------------------------------------------------------------------------- */
+/* --- refusals
+ * ------------------------------------------------------------------------------------------- */
 
 static void check_error(struct net *n, const char *name, enum err_class cls, const char *code,
                         enum err_sent sent)
@@ -191,7 +194,8 @@ static void test_retry_after(void **state)
     struct net *n = *state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char head[200];
-        snprintf(head, sizeof head, "429 Later\r\n%s", cases[i].field ? cases[i].field : date_in(100));
+        snprintf(head, sizeof head, "429 Later\r\n%s",
+                 cases[i].field ? cases[i].field : date_in(100));
         net_exchange(n, "m", head, "{}", BY_LENGTH, 4096);
         check_error(n, head, ERR_BUSY, "rate_limit_exceeded", SENT_REFUSED);
         int64_t got = n->caller.e.retry_after_ms;
@@ -206,7 +210,8 @@ static void test_key_in_message(void **state)
 #define ECHOES "{\"error\":{\"message\":\"Bearer " SECRET " is odd\",\"param\":\"" SECRET "\"}}"
     static const char far[] =
         "{\"error\":{\"message\":\"................................................................"
-        "................................................................................................"
+        ".........................................................................................."
+        "......"
         ".......................... " SECRET "\"}}";
     static const char *const heads[] = {"400 Bad", "401 Who", "429 Later", "500 Oops"};
     struct net *n = *state;
@@ -222,14 +227,15 @@ static void test_key_in_message(void **state)
     assert_null(strstr(n->caller.e.msg, "sk-test-"));
 }
 
-/* --- broken answers --------------------------------------------------------------------------------------- */
+/* --- broken answers
+ * --------------------------------------------------------------------------------------- */
 
 static void test_broken(void **state)
 {
 #define NONSENSE "data: nonsense\n\ndata: nonsense\n\n"
-#define START "start:i,M;"
-#define COST  "usage:2/0/0/0$2000~;"
-#define PART  START "text:Hel;usage:2/0/1/0$4000~;"
+#define START    "start:i,M;"
+#define COST     "usage:2/0/0/0$2000~;"
+#define PART     START "text:Hel;usage:2/0/1/0$4000~;"
     static const struct {
         const char *name, *head, *body;
         enum framing framing;
@@ -278,7 +284,8 @@ static void test_broken(void **state)
         {"empty body", JSON_HEAD, "", BY_LENGTH, COST, "upstream_error", ERR_UPSTREAM, SENT_MAYBE},
         {"a page", "200 OK\r\ncontent-type: text/html", "<html>Log in</html>", BY_LENGTH, COST,
          "upstream_not_json", ERR_UPSTREAM, SENT_MAYBE},
-        {"no type", "200 OK", WHOLE, BY_LENGTH, COST, "upstream_not_json", ERR_UPSTREAM, SENT_MAYBE},
+        {"no type", "200 OK", WHOLE, BY_LENGTH, COST, "upstream_not_json", ERR_UPSTREAM,
+         SENT_MAYBE},
         {"encoded", STREAM_HEAD "\r\ncontent-encoding: gzip", "\x1f\x8b", BY_LENGTH, COST,
          "upstream_encoded", ERR_UPSTREAM, SENT_MAYBE},
         {"encoded refusal", "429 Later\r\ncontent-encoding: gzip\r\nretry-after: 3", "\x1f\x8b",
@@ -354,16 +361,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, net_open, net_close)
     const struct CMUnitTest tests[] = {
-        TEST(test_request),
-        TEST(test_good),
-        TEST(test_prices),
-        TEST(test_refused),
-        TEST(test_retry_after),
-        TEST(test_key_in_message),
-        TEST(test_broken),
-        TEST(test_no_answer),
-        TEST(test_deadline),
-        TEST(test_gate_says_no),
+        TEST(test_request),     TEST(test_good),           TEST(test_prices), TEST(test_refused),
+        TEST(test_retry_after), TEST(test_key_in_message), TEST(test_broken), TEST(test_no_answer),
+        TEST(test_deadline),    TEST(test_gate_says_no),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

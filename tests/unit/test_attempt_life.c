@@ -1,20 +1,21 @@
-/* test_attempt_life.c - a provider's call in the hands of its caller: cancelled in every state, paused
- * for as long as one likes, connections used again, answers that are too large, a worker that ends, and
- * memory that runs out. What answers become: test_attempt.c. */
+/* test_attempt_life.c - a provider's call in the hands of its caller: cancelled in every state,
+ * paused for as long as one likes, connections used again, answers that are too large, a worker
+ * that ends, and memory that runs out. What answers become: test_attempt.c. */
 #include "attempt_rig.h"
 
-/* --- cancel ------------------------------------------------------------------------------------------ */
+/* --- cancel
+ * ------------------------------------------------------------------------------------------ */
 
 enum stage {
-    ASKED,     /* started, the loop has not turned */
-    BOOKED,    /* a few turns later, perhaps connecting */
-    SENT,      /* the other end has the request */
-    HEAD,      /* a good head has come */
-    CONTENT,   /* and content */
-    TOLD,      /* and usage */
-    COLLECTS,  /* half a JSON body has come */
+    ASKED,       /* started, the loop has not turned */
+    BOOKED,      /* a few turns later, perhaps connecting */
+    SENT,        /* the other end has the request */
+    HEAD,        /* a good head has come */
+    CONTENT,     /* and content */
+    TOLD,        /* and usage */
+    COLLECTS,    /* half a JSON body has come */
     TURNED_AWAY, /* half the body of a 429 */
-    FAILING,   /* half the body of a 500 */
+    FAILING,     /* half the body of a 500 */
     STAGES
 };
 
@@ -85,7 +86,7 @@ static void test_cancel_bills_on(void **state)
     static const struct {
         enum stage s;
         int64_t max_tokens, want_output;
-    } cases[] = {{ASKED, 9, 0},    {SENT, 9, 9},  {CONTENT, 9, 9}, {CONTENT, -1, 2},
+    } cases[] = {{ASKED, 9, 0},   {SENT, 9, 9}, {CONTENT, 9, 9},    {CONTENT, -1, 2},
                  {CONTENT, 1, 2}, {TOLD, 9, 3}, {TURNED_AWAY, 9, 0}};
     struct net *n = *state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -131,7 +132,8 @@ static void test_cancel_inside(void **state)
     n->caller.cancel_at = 0;
 }
 
-/* --- a worker that ends -------------------------------------------------------------------------------- */
+/* --- a worker that ends
+ * -------------------------------------------------------------------------------- */
 
 static void test_free_running(void **state)
 {
@@ -157,7 +159,8 @@ static void test_free_running(void **state)
     net_upstream(n);
 }
 
-/* --- pause --------------------------------------------------------------------------------------------- */
+/* --- pause
+ * --------------------------------------------------------------------------------------------- */
 
 /* Twice the idle limit: timers stand still while we do not read. */
 #define LONG_MS 700
@@ -241,7 +244,8 @@ static void test_back_pressure(void **state)
     n->caller.pause_at = 0;
 }
 
-/* --- connections ----------------------------------------------------------------------------------------- */
+/* --- connections
+ * ----------------------------------------------------------------------------------------- */
 
 /* The next call comes over the connection that is open already. */
 static void check_reused(struct net *n)
@@ -273,7 +277,8 @@ static void test_reuse(void **state)
     }
 }
 
-/* The answer is complete before its body is: the rest is waited for, a little, and read, a little. */
+/* The answer is complete before its body is: the rest is waited for, a little, and read, a little.
+ */
 static void test_drain(void **state)
 {
     struct net *n = *state;
@@ -331,7 +336,8 @@ static void test_start_in_last_event(void **state)
     assert_true(n->caller.finished);
 }
 
-/* --- too much -------------------------------------------------------------------------------------------- */
+/* --- too much
+ * -------------------------------------------------------------------------------------------- */
 
 static void send_all(struct net *n, size_t total)
 {
@@ -372,10 +378,11 @@ static void test_too_large(void **state)
     }
 }
 
-/* --- memory ---------------------------------------------------------------------------------------------- */
+/* --- memory
+ * ---------------------------------------------------------------------------------------------- */
 
-/* Each allocation of a call fails once: the call does not begin, or fails with one last event, or does
- * not mind; the gate's counts are even. */
+/* Each allocation of a call fails once: the call does not begin, or fails with one last event, or
+ * does not mind; the gate's counts are even. */
 static void fail_each_allocation(struct net *n, const char *head, const char *body)
 {
     for (unsigned long k = 1, more = 1; more;) {
@@ -428,18 +435,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, net_open, net_close)
     const struct CMUnitTest tests[] = {
-        TEST(test_cancel),
-        TEST(test_cancel_bills_on),
-        TEST(test_cancel_inside),
-        TEST(test_free_running),
-        TEST(test_pause),
-        TEST(test_pause_whole_body),
-        TEST(test_back_pressure),
-        TEST(test_reuse),
-        TEST(test_drain),
-        TEST(test_start_in_last_event),
-        TEST(test_too_large),
-        TEST(test_out_of_memory),
+        TEST(test_cancel),        TEST(test_cancel_bills_on),
+        TEST(test_cancel_inside), TEST(test_free_running),
+        TEST(test_pause),         TEST(test_pause_whole_body),
+        TEST(test_back_pressure), TEST(test_reuse),
+        TEST(test_drain),         TEST(test_start_in_last_event),
+        TEST(test_too_large),     TEST(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

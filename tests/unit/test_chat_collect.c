@@ -17,7 +17,8 @@
 static const struct chat_event answer[] = {
     EV(START, .id = SPAN_INIT("id1"), .model = SPAN_INIT("m")),
     EV(REASONING, .text = SPAN_INIT("hm")),
-    EV(REASONING, .text = SPAN_INIT("m"), .signature = SPAN_INIT("s1"), .format = SPAN_INIT("google-gemini-v1")),
+    EV(REASONING, .text = SPAN_INIT("m"), .signature = SPAN_INIT("s1"),
+       .format = SPAN_INIT("google-gemini-v1")),
     EV(REASONING, .signature = SPAN_INIT("signature2"), .id = SPAN_INIT("rs_2")),
     EV(TEXT, .text = SPAN_INIT("Hel")),
     EV(TEXT, .text = SPAN_INIT("lo")),

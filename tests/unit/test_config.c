@@ -353,26 +353,22 @@ static const struct {
     {"providers:\n  a: {kind: gemini, proxy: 'http://p:3128', proxy_auth: 'u:pw'}\n",
      "f.yaml:2:57: proxy_auth: a secret is given as env:NAME, file:PATH or cred:NAME, never as "
      "itself"},
-    {"policies:\n  p: {}\n",
-     "f.yaml:2:3: p: needs 'regions', a list such as [eu, on-prem, local]"},
+    {"policies:\n  p: {}\n", "f.yaml:2:3: p: needs 'regions', a list such as [eu, on-prem, local]"},
     {"policies:\n  p: {regions: [eu]}\nmodels:\n  m: {provider: local, policy: p}\n",
      "f.yaml:4:32: policy: 'p' does not allow the region '' of this model"},
-    {"models:\n  m: {provider: local, policy: p}\n",
-     "f.yaml:2:32: policy: no policy is named 'p'"},
+    {"models:\n  m: {provider: local, policy: p}\n", "f.yaml:2:32: policy: no policy is named 'p'"},
     {"fusions:\n  f: {panel: [smollm2], policy: p}\n",
      "f.yaml:2:33: policy: no policy is named 'p'"},
     {"aliases:\n  a: smolm2\n",
      "f.yaml:2:6: a: no model or recipe is named 'smolm2'; did you mean 'smollm2'?"},
-    {"aliases:\n  a: {}\n",
-     "f.yaml:2:3: a: needs 'to', a model or recipe, or a list of them"},
+    {"aliases:\n  a: {}\n", "f.yaml:2:3: a: needs 'to', a model or recipe, or a list of them"},
     {"aliases:\n  a: {to: [{model: smollm2, weight: 0}]}\n",
      "f.yaml:2:7: to: needs a target with a weight above 0"},
     {"aliases:\n  smollm2: fusion\n",
      "f.yaml:2:12: smollm2: is also the name of a model or recipe; choose another"},
     {"aliases:\n  a: smollm2\n  b: a\n",
      "f.yaml:3:6: b: 'a' is an alias; an alias names models and recipes"},
-    {"fusions:\n  f: {panel: [a]}\naliases:\n  a: f\n",
-     "f.yaml:2:15: the recipe 'f' names itself"},
+    {"fusions:\n  f: {panel: [a]}\naliases:\n  a: f\n", "f.yaml:2:15: the recipe 'f' names itself"},
     {"breaker: {open: 0}\n", "f.yaml:1:17: open: must be longer than 0"},
     {"providers:\n  a: {kind: openai}\n",
      "f.yaml:2:3: a: needs 'base_url', such as https://api.example.com/v1"},
@@ -494,7 +490,8 @@ static const char *const shown[] = {
     "fusions:\n"
     "  c: {mode: vote, panel: [{model: m, samples: 2, temperature: 1e0, weight: 0.1, system: "
     "\"a: b\\n# c\", aspect: '- x', max_tokens: 5, seed: 0}, h/any], judge: [m, 'true'], quorum: "
-    "2, policy: eu-only, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: {regex: "
+    "2, policy: eu-only, grace_ms: 1.5s, timeout_ms: 250, max_cost_usd: 0.05, seed: 3, answer: "
+    "{regex: "
     "'\\d+|(\"x\")'}, criteria: \"  two\\nlines \", stream_members: true}\n",
     "providers:\n  m: {kind: openai, base_url: 'https://api.eu.mistral.ai/v1'}\n"
     "  or: {kind: openai, base_url: 'https://openrouter.ai/api/v1'}\n"

@@ -41,7 +41,8 @@ static struct gate_intent intent_of(const struct config_model *m)
                                 .bound_nusd = -1};
 }
 
-/* --- a question ----------------------------------------------------------------------------------- */
+/* --- a question
+ * ----------------------------------------------------------------------------------- */
 
 struct question {
     struct gate_ticket ticket;
@@ -54,8 +55,13 @@ struct question {
 
 static void settle_one(struct gate *g, const struct gate_intent *i, const char *outcome)
 {
-    struct chat_usage u = {.input = 10, .cached = 4, .cache_write = 1, .output = 5, .reasoning = 2,
-                           .cost_nusd = 15, .estimated = true};
+    struct chat_usage u = {.input = 10,
+                           .cached = 4,
+                           .cache_write = 1,
+                           .output = 5,
+                           .reasoning = 2,
+                           .cost_nusd = 15,
+                           .estimated = true};
     gate_settle(g, i, &u, outcome, true, 1700000000123, 20, 30);
 }
 
@@ -87,7 +93,8 @@ static void check_counts(const struct gate *g, uint64_t yes, uint64_t settled, u
     assert_int_equal(c.lost, lost);
 }
 
-/* --- without a store -------------------------------------------------------------------------------- */
+/* --- without a store
+ * -------------------------------------------------------------------------------- */
 
 static void test_pass(void **state)
 {
@@ -170,7 +177,8 @@ static void test_withdraw(void **state)
     assert_int_equal(back.yes, 1);
 }
 
-/* --- with a store ------------------------------------------------------------------------------------ */
+/* --- with a store
+ * ------------------------------------------------------------------------------------ */
 
 struct place {
     char dir[64], path[128];
@@ -193,9 +201,9 @@ static int make_place(void **state)
 
 static int remove_place(void **state)
 {
-    static const char *const names[] = {"ledger.db",      "ledger.db-wal", "ledger.db-shm",
-                                        "archive.db",     "archive.db-wal", "archive.db-shm",
-                                        "ledger.db-journal", "lock"};
+    static const char *const names[] = {
+        "ledger.db",      "ledger.db-wal",  "ledger.db-shm",     "archive.db",
+        "archive.db-wal", "archive.db-shm", "ledger.db-journal", "lock"};
     struct place *p = *state;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char path[sizeof p->path];
@@ -247,7 +255,7 @@ static void test_row_as_settled(void **state)
         " cache_write = 1 AND output = 5 AND reasoning = 2 AND cost_nusd = 15 AND estimated AND"
         " uncertain AND outcome = 'timeout' AND ttft_us = 20 AND total_us = 30",
         ("model = 'small' AND input = 0 AND cost_nusd IS NULL AND NOT estimated AND NOT uncertain"
-        " AND outcome = 'cancelled' AND ttft_us IS NULL AND total_us = 7"),
+         " AND outcome = 'cancelled' AND ttft_us IS NULL AND total_us = 7"),
     };
     for (size_t i = 0; i < COUNT_OF(one); i++) {
         char sql[600];

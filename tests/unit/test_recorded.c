@@ -1,5 +1,6 @@
-/* test_recorded.c - recordings as models: which answer a question finds, files that are refused, the
- * pieces an answer comes in, pause and cancel at each of them, and that every call is booked. */
+/* test_recorded.c - recordings as models: which answer a question finds, files that are refused,
+ * the pieces an answer comes in, pause and cancel at each of them, and that every call is booked.
+ */
 #include "call_rig.h"
 
 #include <stdio.h>
@@ -11,12 +12,12 @@
 #include "upstream/upstream.h"
 
 /* 600 bytes of two-byte letters, so that a piece could fall into the middle of one. */
-#define U10 "\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4"
+#define U10  "\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4"
 #define U100 U10 U10 U10 U10 U10 U10 U10 U10 U10 U10
 #define LONG "x" U100 U100 U100
 
 #define TAPE                                                                                       \
-    "{\"id\": \"first\", \"question\": \"What is 1+1?\", \"outputs\": {\"m1\": \"2\", \"m2\": "   \
+    "{\"id\": \"first\", \"question\": \"What is 1+1?\", \"outputs\": {\"m1\": \"2\", \"m2\": "    \
     "\"two\"}}\n"                                                                                  \
     "\n"                                                                                           \
     "{\"id\": 7, \"question\": \"What is 1+2?\", \"outputs\": {\"m1\": \"3\"}, \"more\": [1]}\r\n" \
@@ -131,7 +132,8 @@ static void start(struct place *p, const char *model, const char *metadata, cons
     assert_true(caller_start(&p->caller, &s->source, &p->q));
 }
 
-/* --- what is found ----------------------------------------------------------------------------------- */
+/* --- what is found
+ * ----------------------------------------------------------------------------------- */
 
 static void test_found(void **state)
 {
@@ -243,7 +245,8 @@ static void test_last_user_message(void **state)
     caller_expect(&p->caller, "error:recording_not_found");
 }
 
-/* --- files that are refused ---------------------------------------------------------------------------- */
+/* --- files that are refused
+ * ---------------------------------------------------------------------------- */
 
 static void test_bad_files(void **state)
 {
@@ -298,7 +301,8 @@ static void test_load_out_of_memory(void **state)
     assert_true(n > 10);
 }
 
-/* --- pieces, pause, cancel ------------------------------------------------------------------------------ */
+/* --- pieces, pause, cancel
+ * ------------------------------------------------------------------------------ */
 
 static const char *const ids[] = {"{\"id\": \"first\"}", "{\"id\": \"long\"}"};
 static const unsigned events_of[] = {4, 7}; /* START, one or four pieces, USAGE, FINISH */
@@ -393,12 +397,14 @@ static void test_free_running(void **state)
     }
 }
 
-/* --- the gate ------------------------------------------------------------------------------------------- */
+/* --- the gate
+ * ------------------------------------------------------------------------------------------- */
 
 static void test_refused(void **state)
 {
     struct place *p = *state;
-    struct gate_intent i = {.request_id = SPAN("r"), .role = "call",
+    struct gate_intent i = {.request_id = SPAN("r"),
+                            .role = "call",
                             .model = config_model_find(p->config, SPAN("m1"), NULL)};
     struct chat_usage u = {0};
     start(p, "m1", ids[0], "");

@@ -1,5 +1,5 @@
-/* test_route.c - from a name to a source: what names mean, the queue before a model, what is counted.
- * The models are recordings on the simulated loop; a call that is to last is paused. */
+/* test_route.c - from a name to a source: what names mean, the queue before a model, what is
+ * counted. The models are recordings on the simulated loop; a call that is to last is paused. */
 #include "call_rig.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "route/route.h"
 
-#define CALLERS 6
+#define CALLERS       6
 #define ONE_AT_A_TIME "max_concurrency: 1, max_queue: 2"
 
 struct place {
@@ -206,7 +206,8 @@ static struct caller *start_paused(struct place *p, char who)
 
 #define ALL "start:*,m1;text:This.;usage:2/0/2/0$0~;finish:stop"
 
-/* --- names ------------------------------------------------------------------------------------------ */
+/* --- names
+ * ------------------------------------------------------------------------------------------ */
 
 static void test_names(void **state)
 {
@@ -231,7 +232,7 @@ static void test_names(void **state)
 static void test_unknown_names(void **state)
 {
     static const struct {
-        const char *name, *says, *not;
+        const char *name, *says, *not ;
     } cases[] = {
         {"big-modle", "\"big-modle\" does not exist. Did you mean: big-model?", "council"},
         {"counci", "Did you mean: council?", "big-model"},
@@ -253,15 +254,15 @@ static void test_unknown_names(void **state)
         assert_int_equal(e.status, 404);
         assert_string_equal(e.code, "model_not_found");
         assert_string_equal(e.param, "model");
-        if (strstr(e.msg, cases[i].says) == NULL || strstr(e.msg, cases[i].not) != NULL)
+        if (strstr(e.msg, cases[i].says) == NULL || strstr(e.msg, cases[i].not ) != NULL)
             fail_msg("%s: %s", cases[i].name, e.msg);
     }
     assert_false(route_resolve(p->w.route, p->arena, SPAN("x"), &(struct route_target){0}, NULL));
     worker_close(&p->w);
 }
 
-/* A client that makes names up gets answers, but no room: past the limit, and for absurd lengths, the
- * names of a provider share one queue. */
+/* A client that makes names up gets answers, but no room: past the limit, and for absurd lengths,
+ * the names of a provider share one queue. */
 static void test_made_up_names(void **state)
 {
     struct place *p = *state;
@@ -282,7 +283,8 @@ static void test_made_up_names(void **state)
     worker_close(&p->w);
 }
 
-/* --- the queue ---------------------------------------------------------------------------------------- */
+/* --- the queue
+ * ---------------------------------------------------------------------------------------- */
 
 static void test_queue(void **state)
 {
@@ -310,10 +312,10 @@ static void test_queue(void **state)
     assert_int_equal(metric_value(metric_get(p->metrics, "fusor_input_tokens_total", "Tokens sent",
                                              METRIC_COUNTER, SPAN("model=\"tape/m1\""))),
                      6);
-    assert_int_equal(metric_value(metric_get(p->metrics, "fusor_output_tokens_total",
-                                             "Tokens received", METRIC_COUNTER,
-                                             SPAN("model=\"tape/m1\""))),
-                     6);
+    assert_int_equal(
+        metric_value(metric_get(p->metrics, "fusor_output_tokens_total", "Tokens received",
+                                METRIC_COUNTER, SPAN("model=\"tape/m1\""))),
+        6);
     worker_close(&p->w);
 }
 
@@ -363,8 +365,8 @@ static void cancel_next(struct caller *c)
     caller_cancel(&p->callers[1]);
 }
 
-/* The slot is on its way to a call that is cancelled: it goes to the next, and nothing is left behind
- * when everything is freed before the loop has turned again. */
+/* The slot is on its way to a call that is cancelled: it goes to the next, and nothing is left
+ * behind when everything is freed before the loop has turned again. */
 static void test_cancel_on_the_way(void **state)
 {
     struct place *p = *state;
@@ -427,8 +429,7 @@ static void test_queue_timeout(void **state)
         worker_open(&p->w, p, p->l, "max_concurrency: 1, max_queue: 2, timeouts: {total: 5s}");
         struct caller *a = start_paused(p, 'a'), *b = &p->callers[1], *c;
         int64_t began = loop_now_us(p->l), deadline = cases[i].deadline_us;
-        struct chat_start_opts o = {.role = "call",
-                                    .deadline_us = deadline ? began + deadline : 0};
+        struct chat_start_opts o = {.role = "call", .deadline_us = deadline ? began + deadline : 0};
         assert_true(caller_start_with(b, resolve(p, "m1").source, &p->q, &o));
         c = start(p, 'c');
         chat_pause(c->call);
@@ -448,7 +449,8 @@ static void test_queue_timeout(void **state)
     }
 }
 
-/* --- two workers, a reload ------------------------------------------------------------------------------ */
+/* --- two workers, a reload
+ * ------------------------------------------------------------------------------ */
 
 static void test_two_workers(void **state)
 {
@@ -489,7 +491,8 @@ static void test_new_limits(void **state)
     worker_close(&p->w);
 }
 
-/* --- failures ------------------------------------------------------------------------------------------- */
+/* --- failures
+ * ------------------------------------------------------------------------------------------- */
 
 static void test_failures(void **state)
 {

@@ -1,5 +1,5 @@
-/* test_slots.c - the queue before a model: how many run, how many wait, in which order they get their
- * turn, and that nobody is forgotten when several threads take, give and leave at once. */
+/* test_slots.c - the queue before a model: how many run, how many wait, in which order they get
+ * their turn, and that nobody is forgotten when several threads take, give and leave at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,8 @@
 #include "base/rng.h"
 #include "route/slots.h"
 
-/* --- one thread ----------------------------------------------------------------------------------- */
+/* --- one thread
+ * ----------------------------------------------------------------------------------- */
 
 enum { WAITERS = 8 };
 
@@ -80,8 +81,8 @@ static void test_limits(void **state)
         int64_t max, max_queue;
         const char *want; /* of eight who ask: taken, waits, full */
     } cases[] = {
-        {0, 0, "tttttttt"}, {0, 3, "tttttttt"}, {1, 0, "tfffffff"}, {2, 3, "ttwwwfff"},
-        {1, 7, "twwwwwww"}, {8, 0, "tttttttt"},
+        {0, 0, "tttttttt"}, {0, 3, "tttttttt"}, {1, 0, "tfffffff"},
+        {2, 3, "ttwwwfff"}, {1, 7, "twwwwwww"}, {8, 0, "tttttttt"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct desk d;
@@ -193,7 +194,8 @@ static void test_out_of_memory(void **state)
     slots_free(NULL);
 }
 
-/* --- threads -------------------------------------------------------------------------------------- */
+/* --- threads
+ * -------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, CALLS = 6, ROUNDS = 400, MAX = 3, MAX_QUEUE = 12 };
 
@@ -332,12 +334,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_fifo),
-        cmocka_unit_test(test_no_overtaking),
-        cmocka_unit_test(test_leave_late),
-        cmocka_unit_test(test_new_limits),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_limits),        cmocka_unit_test(test_fifo),
+        cmocka_unit_test(test_no_overtaking), cmocka_unit_test(test_leave_late),
+        cmocka_unit_test(test_new_limits),    cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
