@@ -98,6 +98,17 @@ def using_tools(spec: Spec, asked: Asked, **more) -> Answer:
     return Answer(tools=tool_calls(spec, asked), finish=spec.text("finish", "tool_calls"), **more)
 
 
+def handy(spec: Spec, asked: Asked) -> Answer:
+    """Calls the tool that it must call, thinks when it is told to; else it speaks."""
+    told = asked.settings.get("effort"), asked.settings.get("thinking")
+    reasoning = ["first ", "then "] if any(told) else []
+    if asked.choice not in ("auto", "none") and not asked.results:
+        name = next(iter(asked.tools)) if asked.choice == "required" else asked.choice
+        arguments = spec.text("arguments", '{"location":"Oslo"}')
+        return Answer([], reasoning, tools=[("call_1", name, arguments)], finish="tool_calls")
+    return Answer(pieces_of(spec), reasoning)
+
+
 def chain(spec: Spec, asked: Asked) -> Answer:
     """`hops` turns of `width` calls of `step`, each of which needs the result of the one before.
 
@@ -136,6 +147,8 @@ def compose(spec: Spec, asked: Asked) -> Answer:
         return using_tools(
             spec, asked, reasoning=thoughts, signed=True, redacted=spec.has("redacted")
         )
+    if kind == "handy":
+        return handy(spec, asked)
     if kind == "chain":
         return chain(spec, asked)
     if kind == "echo":

@@ -42,6 +42,7 @@ FIELDS = {
     "safety_identifier",
     "prompt_cache_retention",
     "web_search_options",
+    "top_k",  # not OpenAI's, but of most servers that speak its API
 }
 ROLES = {"system", "developer", "user", "assistant", "tool"}
 

@@ -369,9 +369,8 @@ MEANING = [
     ("chat", {"frequency_penalty": 0.5}, {"anthropic": "frequency_penalty",
                                           "responses": "frequency_penalty"}),
     # the library has no word for it any more
-    ("messages", {"extra_body": {"top_k": 5}}, {
-        "chat": "top_k", "responses": "top_k", "mistral": "top_k"}),
-    ("messages", {"stop_sequences": ["END"]}, {"responses": "stop_sequences"}),
+    ("messages", {"extra_body": {"top_k": 5}}, {"responses": "top_k", "mistral": "top_k"}),
+    ("messages", {"stop_sequences": ["END"]}, {"responses": "stop"}),
     ("responses", {"extra_body": {"colour": "red"}}, dict.fromkeys(
         ("chat", "anthropic", "mistral", "gemini"), "colour")),
     ("chat", {"extra_body": {"colour": "red"}}, dict.fromkeys(
