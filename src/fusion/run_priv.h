@@ -14,6 +14,7 @@
 #include "fusion/canon.h"
 #include "fusion/plan_priv.h"
 #include "fusion/prompt.h"
+#include "fusion/unfence.h"
 #include "fusion/verdict.h"
 #include "fusion/vote.h"
 
@@ -103,6 +104,7 @@ struct fusion {
     size_t writer; /* WRITING, RELAYING: index into judge_list */
     char lead[32]; /* white space before the written answer's first word */
     size_t n_lead;
+    struct unfence unfence_text, unfence_reasoning, unfence_refusal; /* of the present writer */
 
     bool progress, paused, sent_start, sent_text;
     const char *degraded;

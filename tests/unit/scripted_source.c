@@ -75,7 +75,9 @@ static bool begin(struct scripted_call *c)
                      .kind = CHAT_EV_START, .id = SPAN("upstream-1"), .model = c->model->name}))
         return false;
     if (c->script.reasoning.n > 0 &&
-        !emit(c, &(struct chat_event){.kind = CHAT_EV_REASONING, .text = c->script.reasoning}))
+        !emit(c, &(struct chat_event){.kind = CHAT_EV_REASONING,
+                                      .text = c->script.reasoning,
+                                      .signature = c->script.signature}))
         return false;
     return c->script.refusal.n == 0 ||
            emit(c, &(struct chat_event){.kind = CHAT_EV_REFUSAL, .text = c->script.refusal});
@@ -369,6 +371,7 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
         break;
     case CHAT_EV_REASONING:
         add(&c->reasoning, ev->text);
+        c->signatures += ev->signature.n > 0;
         break;
     case CHAT_EV_REFUSAL:
         add(&c->refusal, ev->text);

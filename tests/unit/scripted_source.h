@@ -14,11 +14,11 @@ struct scripted;
 
 /* One answer. Times are from the start of the call. */
 struct script {
-    struct span text, refusal, reasoning;
-    size_t chunk;     /* bytes per piece of text; 0: one piece */
-    int64_t first_us; /* START and the first piece */
-    int64_t every_us; /* between pieces */
-    int64_t end_us;   /* from the last piece to the end */
+    struct span text, refusal, reasoning, signature; /* signature: of the reasoning */
+    size_t chunk;                                    /* bytes per piece of text; 0: one piece */
+    int64_t first_us;                                /* START and the first piece */
+    int64_t every_us;                                /* between pieces */
+    int64_t end_us;                                  /* from the last piece to the end */
     enum chat_finish finish;
     struct err err; /* cls set: ends with this error after its text */
     bool no_start;  /* start() itself fails with err */
@@ -89,7 +89,7 @@ struct client {
     enum chat_finish finish;
     struct err err;
     struct chat_usage usage;
-    size_t usages, members;
+    size_t usages, members, signatures;
     int64_t began_us, ended_us, first_us;
     /* the last report, copied */
     struct chat_fusion_report report;
