@@ -244,6 +244,7 @@ struct chat_call_ops {
 
 struct chat_start_opts {
     struct span request_id;  /* for logs */
+    struct span fusion_id;   /* the fusion that the client called; empty: none. Lives as the call */
     int64_t deadline_us;     /* loop time of the total limit, 0: the source's own */
     unsigned depth;          /* fusions above this call: 0 for a client's */
     const char *role;        /* "call", "member", "judge": for the ledger; static */

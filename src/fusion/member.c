@@ -232,10 +232,7 @@ bool member_start(struct fusion *f, size_t i, struct err *e)
 {
     const struct plan_member *m = &f->plan.members[i];
     struct slot *s = &f->slots[i];
-    struct chat_start_opts o = {.request_id = f->opts.request_id,
-                                .deadline_us = fusion_deadline(f),
-                                .depth = f->opts.depth + 1,
-                                .role = "member"};
+    struct chat_start_opts o = fusion_call_opts(f, "member");
     struct err failure = {0};
     *s = (struct slot){.f = f, .model = m->model, .pub = &f->members[i], .sink.on_event = on_event};
     s->started_us = loop_now_us(f->env->loop);

@@ -132,6 +132,8 @@ static inline void fusion_leave(struct fusion *f)
 {
     f->on_stack--;
 }
+/* What members and judges are started with. */
+struct chat_start_opts fusion_call_opts(const struct fusion *f, const char *role);
 /* When a call that starts now must end: loop time, 0: no limit. */
 int64_t fusion_deadline(const struct fusion *f);
 /* Timer and tasks of a new fusion. */

@@ -16,10 +16,10 @@
 
 struct gate;
 
-/* What is about to be sent. Spans must live until the ticket's answer. */
+/* What is about to be sent. Spans must live until it is settled. */
 struct gate_intent {
     char id[32];                 /* "call_..." set by gate_ask() */
-    struct span request_id;
+    struct span request_id, fusion_id; /* fusion_id: empty when there is none */
     const char *role;            /* static */
     const struct config_model *model;
     struct span host;

@@ -57,6 +57,12 @@ def test_one_fusion(server):
     assert [r["role"] for r in sorted(rows, key=lambda r: r["role"])] == ["judge"] + ["member"] * 3
     assert sum(r["cost_nusd"] for r in rows) == nusd(usage["cost"]) == sum_of_calls(usage)
     assert {r["model"] for r in rows} == {"alpha", "beta", "gamma", "writer"}
+    assert {r["fusion_id"] for r in rows} == {usage["fusion"]["fusion_id"]}
+
+
+def test_a_call_outside_a_fusion_has_no_fusion_id(server):
+    server.chat("alpha", headers={"x-request-id": "ledger-alone"})
+    assert rows_of(server, "ledger-alone", 1)[0]["fusion_id"] == ""
 
 
 def test_free_and_unpriced(server):

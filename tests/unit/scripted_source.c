@@ -181,6 +181,7 @@ static struct chat_call *start(struct chat_source *s, const struct chat_request 
     struct script script = m->scripts[n < m->n_scripts ? n : m->n_scripts - 1];
     assert_true(o->depth > 0);
     note_request(m, r);
+    snprintf(m->fusion_id, sizeof m->fusion_id, "%.*s", SPAN_ARG(o->fusion_id));
     if (m->answer)
         m->answer(m, r, &script);
     if (script.no_start) {

@@ -48,6 +48,7 @@ struct scripted {
     int64_t billed_nusd;      /* of all calls that ended or were cancelled; -1: one was unknown */
     struct buf asked;         /* the last request: "[role] text\n" per message */
     struct chat_request last; /* borrowed from the fusion: for numbers only after its end */
+    char fusion_id[32];       /* of the last call's start options */
 };
 
 /* --- an environment of models --------------------------------------------------------------------

@@ -395,7 +395,7 @@ static void test_trap_19_nesting(void **state)
     inner.n_panel = 1;
     fusion_source_init(&inner_source, &g->lab.env, &inner);
     g->lab.recipe.mode = FUSION_VOTE;
-    lab_model(&g->lab, "x/a", "42", 10);
+    struct scripted *a = lab_model(&g->lab, "x/a", "42", 10);
     struct scripted *n = lab_member(&g->lab, "inner", "", 0);
     n->other = &inner_source.source;
     n->leaf_calls = 2;
@@ -404,6 +404,9 @@ static void test_trap_19_nesting(void **state)
     assert_true(rig_run(g));
     rig_check_text(g, "42");
     assert_int_equal(g->client.usage.cost_nusd, 45);
+    /* every call is booked under the id that the client sees */
+    assert_int_equal(g->lab.ids, 2);
+    assert_string_equal(a->fusion_id, "fus_1");
     rig_done(g);
 
     g = rig_new(); /* itself: refused at the third level, and that is a failed member */
