@@ -201,7 +201,7 @@ struct chat_event {
     enum chat_event_kind kind;
     struct span id, model;  /* START: the upstream's answer id and model name; REASONING: id of the block */
     const struct span *ignored; /* START: fields of the request that this upstream cannot take and */
-    size_t n_ignored;           /* that do not change its answer */
+    size_t n_ignored;           /* that do not change its answer; of a fusion "B: user" */
     struct span text;
     struct span signature;  /* REASONING; TOOL: to be replayed with the call */
     struct span format;     /* REASONING: whose signature, as in chat_part */

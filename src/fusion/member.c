@@ -48,10 +48,27 @@ static void first_piece(struct slot *s)
     slot_show(s, true);
 }
 
+/* Without memory the list stays short: it is for a person. */
+static void keep_ignored(struct slot *s, const struct chat_event *ev)
+{
+    struct arena *a = s->f->arena;
+    size_t n = ev->n_ignored < MAX_IGNORED ? ev->n_ignored : MAX_IGNORED;
+    if (n == 0 || s->ignored)
+        return;
+    s->ignored = arena_array(a, n, sizeof *s->ignored);
+    for (size_t i = 0; s->ignored && i < n; i++) {
+        struct span name = text_upto(ev->ignored[i], 64), label = s->pub->label;
+        name = arena_printf(a, "%.*s: %.*s", SPAN_ARG(label), SPAN_ARG(name));
+        if (name.p)
+            s->ignored[s->n_ignored++] = name;
+    }
+}
+
 void slot_note(struct slot *s, const struct chat_event *ev)
 {
     switch (ev->kind) {
     case CHAT_EV_START:
+        keep_ignored(s, ev);
         s->pub->state = CHAT_MEMBER_STARTED;
         slot_show(s, true);
         break;

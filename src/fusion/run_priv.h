@@ -19,6 +19,8 @@
 #include "fusion/vote.h"
 
 #define MAX_JUDGE_CALLS (4 * VERDICT_CALLS)
+/* Fields left out that are listed, of all calls together; more end in "...". */
+#define MAX_IGNORED 64
 
 enum fusion_state {
     FUSION_NEW,        /* members are being started; no event may go out yet */
@@ -49,6 +51,8 @@ struct slot {
     bool begun;       /* start() gave a call */
     bool refused;     /* the answer is a refusal */
     char label[12];
+    struct span *ignored; /* fields that its upstream was not sent, "B: user" */
+    size_t n_ignored;
 };
 
 /* How the present verdict came to be asked for. */

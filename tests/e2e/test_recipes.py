@@ -183,6 +183,17 @@ def test_max_tokens_100_gives_an_answer(client, mock):
     assert chat(client, "best", max_tokens=100).choices[0].message.content == "beta says hello"
 
 
+def test_fields_that_stay_here_are_listed(server):
+    left_out = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
+    name = "stream_options.include_obfuscation"
+    assert server.chat("alpha", stream=True, **left_out).headers["x-fusor-ignored"] == name
+    reply = server.chat("trio", stream=True, fusion={"quorum": 3}, **left_out)
+    labels = [m["label"] for m in reply.frames()[-1]["usage"]["fusion"]["members"]]
+    want = ", ".join(f"{label}: {name}" for label in [*labels, "judge"])
+    assert reply.headers["x-fusor-ignored"] == want
+    assert "x-fusor-ignored" not in server.chat("trio").headers
+
+
 def test_the_judge_is_blind(client, mock):
     chat(client, "best", {"criteria": "shortness", "quorum": 3})
     (judge,) = mock.calls_now("judge")

@@ -24,6 +24,7 @@ struct script {
     bool no_start;  /* start() itself fails with err */
     bool hang;      /* never ends */
     bool no_usage;
+    size_t n_ignored; /* "hint-0", ... were not sent */
     struct chat_usage usage;
 };
 
@@ -93,6 +94,7 @@ struct client {
     size_t usages, members, signatures;
     int64_t began_us, ended_us, first_us;
     /* the last report, copied */
+    struct buf ignored; /* "a, b" of START */
     struct chat_fusion_report report;
     struct chat_member rep_members[16], rep_judges[16];
     char labels[16]; /* blind labels of the members */
