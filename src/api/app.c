@@ -112,7 +112,7 @@ static bool open_workers(struct app *a, bool serve, struct err *e)
         n = a->snapshot->config->workers;
         if (n <= 0)
             n = sysconf(_SC_NPROCESSORS_ONLN);
-        n = n < 1 ? 1 : n > MAX_WORKERS ? MAX_WORKERS : n;
+        n = n < 1 ? 1 : n > LIMIT_WORKERS ? LIMIT_WORKERS : n;
     }
     for (int64_t i = 0; i < n; i++) {
         struct worker *w = &a->workers[i];

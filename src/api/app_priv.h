@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "api/app.h"
+#include "base/limits.h"
 #include "base/rng.h"
 #include "http/server.h"
 #include "http/tls.h"
@@ -17,8 +18,6 @@
 #include "observe/metrics.h"
 #include "store/store.h"
 #include "upstream/child.h"
-
-#define MAX_WORKERS 64
 
 struct snapshot {
     _Atomic int refs;
@@ -97,7 +96,7 @@ struct app {
     struct route_pool *routes;
     struct child_pool *children;
     struct snapshot *snapshot;
-    struct worker workers[MAX_WORKERS];
+    struct worker workers[LIMIT_WORKERS];
     size_t n_workers;
     _Atomic bool draining;
     int64_t started_wall_ms;

@@ -151,6 +151,12 @@ def test_a_bad_file_changes_nothing(start, change, said):
     assert g.run("reload", "-c", str(g.file)).returncode == 0
 
 
+def test_as_many_workers_as_configured(start):
+    g = start(workers=100)  # more than any machine of ours has cores
+    with Wire(unix=g.socket) as w:
+        assert w.ask("GET", "/admin/state", headers={"host": "x"}).json()["workers"] == 100
+
+
 # --- the end -------------------------------------------------------------------------------------
 
 
