@@ -261,6 +261,10 @@ static bool same_place(const struct app *a, struct config *now, struct err *e)
                        "tls cannot be switched on or off while running; restart fusor");
     if (!span_eq(was->log_file, now->log_file))
         return err_set(e, ERR_CONFIG, "log cannot change while running; restart fusor");
+    if (was->workers != now->workers)
+        return err_set(e, ERR_CONFIG, "workers cannot change while running; restart fusor");
+    if (was->half_close_keep != now->half_close_keep)
+        return err_set(e, ERR_CONFIG, "half_close cannot change while running; restart fusor");
     now->listen.port = was->listen.port; /* the real one, where 0 was asked */
     return true;
 }
