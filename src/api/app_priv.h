@@ -54,6 +54,7 @@ struct worker {
     struct gate *gate;
     struct lane *lane;
     struct request_metrics metrics;
+    struct log_quota strangers; /* lines about requests that needed no key */
     struct buf out; /* bytes of one event on their way to a connection */
     struct rng names; /* of requests and answers */
     struct list replies; /* of api/chat.c: calls under way */

@@ -224,6 +224,22 @@ static struct api_request *request_new(struct worker *w, struct http_exchange *x
     return rq;
 }
 
+/* Who needs no key to be answered, because the request is broken or refused, or asks how we are, could
+ * fill the disk with lines: of those there is a quota. */
+static bool may_log(struct api_request *rq)
+{
+    struct worker *w = rq->worker;
+    uint64_t hidden = 0;
+    if (rq->route && rq->route->auth != AUTH_NONE)
+        return true;
+    if (rq->log_word == 0) {
+        rq->log_word = log_quota_take(&w->strangers, clock_mono_us(), &hidden) ? 1 : -1;
+        if (hidden > 0)
+            LOG_EVENT(w->app->log, LOG_INFO, "requests_not_logged", LOG_I("count", (int64_t)hidden));
+    }
+    return rq->log_word > 0;
+}
+
 static void out_of_memory(struct http_exchange *x)
 {
     http_reply(x, 503, NULL, 0, SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":"
@@ -292,12 +308,28 @@ static void on_request(void *app, struct http_exchange *x)
         api_reply_error(rq, &e);
 }
 
-static void on_bad_request(void *app, struct http_exchange *x, const struct err *err,
-                           struct buf *body)
+/* No handler sees it, but it is a request like any other: with an id, in the log, in the metrics. If
+ * on_head has let it through, so that its body is at fault, it has a route and goes into the archive. */
+static size_t on_bad_request(void *app, struct http_exchange *x, const struct err *err,
+                             struct buf *body, struct http_header h[static HTTP_BAD_HEADERS])
 {
     struct worker *w = app;
-    metric_add(w->metrics.client_error, 1);
+    struct api_request *rq = request_new(w, x);
+    struct err e;
+    _Static_assert(API_MAX_HEADERS <= HTTP_BAD_HEADERS, "they fit");
     (void)dialect_openai_chat.write_error(err, body, NULL);
+    if (!rq) {
+        metric_add(w->metrics.client_error, 1);
+        return 0;
+    }
+    if (http_path(x).p && !find_route(x, &rq->route, &rq->rest, &e))
+        rq->route = NULL;
+    rq->overhead_us = clock_mono_us() - rq->start_us;
+    size_t n = api_headers(rq, "application/json", err, h);
+    if (may_log(rq))
+        log_err(w->app->log, LOG_DEBUG, "request_failed", rq->id, err);
+    api_request_end(rq, err->status, err_class_name(err->cls));
+    return n;
 }
 
 const struct http_handler api_http_handler = {on_head, on_request, on_bad_request};
@@ -360,8 +392,9 @@ void api_reply_error(struct api_request *rq, const struct err *err)
         rq->overhead_us = clock_mono_us() - rq->start_us;
     bool ok = dialect_openai_chat.write_error(err, &body, NULL);
     size_t n = api_headers(rq, "application/json", err, h);
-    log_err(rq->worker->app->log, err->status >= 500 ? LOG_WARN : LOG_DEBUG, "request_failed",
-            rq->id, err);
+    if (may_log(rq))
+        log_err(rq->worker->app->log, err->status >= 500 ? LOG_WARN : LOG_DEBUG, "request_failed",
+                rq->id, err);
     api_request_end(rq, err->status, err_class_name(err->cls));
     if (ok)
         http_reply(x, err->status, h, n, buf_span(&body));
@@ -392,7 +425,7 @@ void api_request_end(struct api_request *rq, int status, const char *word)
     o->word = word;
     count(w, o);
     metric_observe_us(w->metrics.seconds, total_us);
-    if (log_on(a->log, LOG_INFO))
+    if (log_on(a->log, LOG_INFO) && may_log(rq))
         LOG_EVENT(a->log, LOG_INFO, "request", LOG_S("id", rq->id), LOG_S("route", path),
                   LOG_I("status", o->status), LOG_S("outcome", span_of(o->word)),
                   LOG_S("model", o->model), LOG_I("total_us", total_us),

@@ -32,7 +32,8 @@ struct api_request {
     struct span ignored; /* fields that the upstream did not get, "a, b" */
     int64_t start_us;    /* clock_mono_us() when the request was whole */
     int64_t overhead_us; /* our own time so far: see api_overhead() */
-    const struct api_route *route; /* NULL: none was found */
+    const struct api_route *route; /* NULL: it did not get so far */
+    int8_t log_word;               /* whether it may be logged: 1 yes, -1 no, 0 not asked yet */
     struct api_outcome outcome;    /* handlers fill in what they know as they go */
 };
 

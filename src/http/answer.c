@@ -213,12 +213,11 @@ void http_reply(struct http_exchange *x, int status, const struct http_header *h
     conn_poke(c);
 }
 
-void answer_error(struct http_exchange *x, int status, struct span body)
+void answer_error(struct http_exchange *x, int status, const struct http_header *h,
+                  size_t n_headers, struct span body)
 {
-    static const struct http_header type = {SPAN_INIT("content-type"),
-                                            SPAN_INIT("application/json")};
     x->conn->close_after = true;
-    if (!put_whole(x, status, &type, 1, body))
+    if (!put_whole(x, status, h, n_headers, body))
         x->conn->doomed = true;
 }
 

@@ -119,8 +119,9 @@ void conn_finish(struct http_exchange *x);
 /* --- answer.c --------------------------------------------------------------------------------- */
 /* Sends what waits; false when the connection is broken. */
 bool conn_flush(struct conn *c);
-/* An answer that the server makes itself: JSON body, connection: close. */
-void answer_error(struct http_exchange *x, int status, struct span body);
+/* An answer to what is no request: connection: close. */
+void answer_error(struct http_exchange *x, int status, const struct http_header *h,
+                  size_t n_headers, struct span body);
 
 /* --- exchange.c ------------------------------------------------------------------------------- */
 MUST_USE struct http_exchange *exchange_new(struct http_server *s, struct conn *c);

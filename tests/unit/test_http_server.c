@@ -53,13 +53,17 @@ static void on_request(void *app, struct http_exchange *x)
     http_reply(x, 200, &h, 1, answer);
 }
 
-static void on_bad_request(void *app, struct http_exchange *x, const struct err *e,
-                           struct buf *body)
+static size_t on_bad_request(void *app, struct http_exchange *x, const struct err *e,
+                             struct buf *body, struct http_header h[static HTTP_BAD_HEADERS])
 {
     struct web *w = app;
     struct err ignored;
+    struct span path = http_path(x);
     w->n_bad++;
     assert_true(buf_addf(body, &ignored, "{\"bad\":%d}", e->status));
+    h[0] = (struct http_header){SPAN("x-path"), path.p ? path : SPAN("none")};
+    h[1] = (struct http_header){SPAN("x-b"), http_header_of(x, "b")};
+    return 2;
 }
 
 static const struct http_handler handler = {on_head, on_request, on_bad_request};
@@ -143,6 +147,12 @@ static void test_answers(void **state)
         {POST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "{\"bad\":400}", NULL},
         {GET("/1") "nonsense\r\n\r\n", "{\"bad\":400}", NULL},
         {"\x16\x03\x01hello", "{\"bad\":400}", NULL},
+        /* its headers; a path when the handler has seen the head */
+        {"GET / HTTP/1.1\r\nB: c\r\n\r\n", "\r\nx-path: none\r\nx-b: c\r\n", NULL},
+        {"GET / HTTP/1.1\r\nB : c\r\n\r\n", "\r\nx-path: none\r\nx-b: \r\n", NULL},
+        {"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", "\r\nx-path: none\r\n", NULL},
+        {POST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "\r\nx-path: /p\r\n", NULL},
+        {POST "Content-Length: 2000000\r\n\r\n", "\r\nx-path: /p\r\n", NULL},
     };
     struct web w;
     struct http_server_config cfg = config();
