@@ -36,7 +36,32 @@ static bool path_matches(const struct api_route *r, struct span path, struct spa
 
 static const char *method_word(enum http_method m)
 {
-    return m == HTTP_METHOD_GET ? "GET" : "POST";
+    switch (m) {
+    case HTTP_METHOD_GET: return "GET, HEAD";
+    case HTTP_METHOD_HEAD: return "HEAD";
+    case HTTP_METHOD_POST: return "POST";
+    case HTTP_METHOD_PUT: return "PUT";
+    case HTTP_METHOD_DELETE: return "DELETE";
+    case HTTP_METHOD_PATCH: return "PATCH";
+    case HTTP_METHOD_OPTIONS: return "OPTIONS";
+    case HTTP_METHOD_OTHER: break;
+    }
+    return "";
+}
+
+/* The methods that the path takes, "GET, HEAD, POST"; empty: it is no route. */
+static struct span methods_of(struct http_exchange *x)
+{
+    struct span all = SPAN(""), rest;
+    for (size_t i = 0; i < COUNT_OF(api_routes); i++) {
+        if (!path_matches(&api_routes[i], http_path(x), &rest))
+            continue;
+        struct span more = arena_printf(http_arena(x), "%.*s%s%s", SPAN_ARG(all),
+                                        all.n > 0 ? ", " : "", method_word(api_routes[i].method));
+        if (more.p)
+            all = more;
+    }
+    return all;
 }
 
 static bool find_route(struct http_exchange *x, const struct api_route **out, struct span *rest,
@@ -44,7 +69,6 @@ static bool find_route(struct http_exchange *x, const struct api_route **out, st
 {
     struct span path = http_path(x);
     enum http_method m = http_method_of(x);
-    const struct api_route *other = NULL;
     if (m == HTTP_METHOD_HEAD)
         m = HTTP_METHOD_GET;
     for (size_t i = 0; i < COUNT_OF(api_routes); i++) {
@@ -54,12 +78,11 @@ static bool find_route(struct http_exchange *x, const struct api_route **out, st
             *out = &api_routes[i];
             return true;
         }
-        other = &api_routes[i];
     }
-    struct span shown = span_upto(path, 120);
-    if (other) {
-        (void)err_set(e, ERR_METHOD, "%.*s does not take %.*s; use %s", SPAN_ARG(shown),
-                      SPAN_ARG(http_method_name(x)), method_word(other->method));
+    struct span shown = span_upto(path, 120), methods = methods_of(x);
+    if (methods.n > 0) {
+        (void)err_set(e, ERR_METHOD, "%.*s does not take %.*s; use %.*s", SPAN_ARG(shown),
+                      SPAN_ARG(http_method_name(x)), SPAN_ARG(methods));
         return err_with_code(e, "method_not_allowed");
     }
     (void)err_set(e, ERR_NOT_FOUND,
@@ -362,6 +385,8 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
         if (s.p)
             out[n++] = (struct http_header){SPAN("retry-after"), s};
     }
+    if (err && err->cls == ERR_METHOD) /* RFC 9110, 15.5.6 */
+        out[n++] = (struct http_header){SPAN("allow"), methods_of(rq->x)};
     if (err && no_retry(err))
         out[n++] = (struct http_header){SPAN("x-should-retry"), SPAN("false")};
     struct span origin = http_header_of(rq->x, "origin");

@@ -177,6 +177,7 @@ def test_large_bodies_pass(server, mock):
     [
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", CHAT, 405, "method_not_allowed"),
+        ("OPTIONS", CHAT, 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("GET", "/nothing", 404, "unknown_route"),
         ("GET", "/v1/models/", 404, "unknown_route"),
@@ -189,13 +190,14 @@ def test_large_bodies_pass(server, mock):
     ],
 )
 def test_routes(server, method, path, status, code):
+    allow = {CHAT: "POST", "/v1/models": "GET, HEAD"}
     body = GOOD if method == "POST" else None
     reply = server.ask(method, path, body)
     if status is None:
         assert reply.status in (400, 405, 501)
         return
     assert (reply.status, well_formed(reply)["code"]) == (status, code)
-    assert reply.headers["x-request-id"]
+    assert reply.headers.get("allow") == (allow[path] if status == 405 else None)
 
 
 @pytest.mark.parametrize(
