@@ -31,6 +31,7 @@ void snapshot_free(struct snapshot *s); /* drops one reference */
 AUTO_DEFINE(snapshot)
 
 struct lane {
+    struct list node; /* of worker->dead_lanes */
     struct worker *worker;
     struct snapshot *snapshot;
     struct upstream *upstream;
@@ -39,7 +40,9 @@ struct lane {
     unsigned refs;
 };
 struct lane *lane_ref(struct lane *l);
-void lane_free(struct lane *l); /* drops one reference */
+/* Drops one reference. The last one may be dropped inside an event of a source that the lane holds: it
+ * goes between turns. */
+void lane_free(struct lane *l);
 
 struct request_metrics {
     struct metric *ok, *client_error, *server_error, *left, *seconds, *fusions;
@@ -53,6 +56,8 @@ struct worker {
     struct http_client *http;
     struct gate *gate;
     struct lane *lane;
+    struct list dead_lanes;
+    struct loop_task bury;
     struct request_metrics metrics;
     struct log_quota strangers; /* lines about requests that needed no key */
     struct buf out; /* bytes of one event on their way to a connection */
