@@ -199,6 +199,7 @@ void app_free(struct app *a)
     for (size_t i = 0; i < a->n_workers; i++)
         worker_done(&a->workers[i]);
     loop_free(a->control);
+    mem_free(a->signals);
     snapshot_free(a->snapshot);
     route_pool_free(a->routes);
     metrics_free(a->metrics);

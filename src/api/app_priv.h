@@ -40,8 +40,8 @@ struct lane {
     unsigned refs;
 };
 struct lane *lane_ref(struct lane *l);
-/* Drops one reference. The last one may be dropped inside an event of a source that the lane holds: it
- * goes between turns. */
+/* Drops one reference. The last one may be dropped inside an event of a source that the lane holds:
+ * it goes between turns. */
 void lane_free(struct lane *l);
 
 struct request_metrics {
@@ -96,6 +96,7 @@ struct app {
     enum app_state state;
     char *config_path; /* owned; NULL: the usual places */
     struct loop *control;
+    struct app_signals *signals; /* owned; of api/serve.c, on the control loop */
     struct log *log;
     struct metrics *metrics;
     struct store *store;

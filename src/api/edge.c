@@ -247,8 +247,8 @@ static struct api_request *request_new(struct worker *w, struct http_exchange *x
     return rq;
 }
 
-/* Who needs no key to be answered, because the request is broken or refused, or asks how we are, could
- * fill the disk with lines: of those there is a quota. */
+/* Who needs no key to be answered, because the request is broken or refused, or asks how we are,
+ * could fill the disk with lines: of those there is a quota. */
 static bool may_log(struct api_request *rq)
 {
     struct worker *w = rq->worker;
@@ -258,7 +258,8 @@ static bool may_log(struct api_request *rq)
     if (rq->log_word == 0) {
         rq->log_word = log_quota_take(&w->strangers, clock_mono_us(), &hidden) ? 1 : -1;
         if (hidden > 0)
-            LOG_EVENT(w->app->log, LOG_INFO, "requests_not_logged", LOG_I("count", (int64_t)hidden));
+            LOG_EVENT(w->app->log, LOG_INFO, "requests_not_logged",
+                      LOG_I("count", (int64_t)hidden));
     }
     return rq->log_word > 0;
 }
@@ -331,8 +332,9 @@ static void on_request(void *app, struct http_exchange *x)
         api_reply_error(rq, &e);
 }
 
-/* No handler sees it, but it is a request like any other: with an id, in the log, in the metrics. If
- * on_head has let it through, so that its body is at fault, it has a route and goes into the archive. */
+/* No handler sees it, but it is a request like any other: with an id, in the log, in the metrics.
+ * If on_head has let it through, so that its body is at fault, it has a route and goes into the
+ * archive. */
 static size_t on_bad_request(void *app, struct http_exchange *x, const struct err *err,
                              struct buf *body, struct http_header h[static HTTP_BAD_HEADERS])
 {

@@ -101,8 +101,8 @@ static void test_free_after_cancel(void **state)
     }
 }
 
-/* The last request of an old lane ends inside an event of its source: the lane may not take the source with
- * it there and then. */
+/* The last request of an old lane ends inside an event of its source: the lane may not take the
+ * source with it there and then. */
 struct last_one {
     struct chat_sink sink;
     struct lane *lane;
