@@ -264,10 +264,14 @@ static bool may_log(struct api_request *rq)
     return rq->log_word > 0;
 }
 
+/* The last resort: an answer that needs no memory of ours. */
 static void out_of_memory(struct http_exchange *x)
 {
-    http_reply(x, 503, NULL, 0, SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":"
-                                     "\"server_error\",\"param\":null,\"code\":\"no_memory\"}}"));
+    static const struct http_header type = {SPAN_INIT("content-type"),
+                                            SPAN_INIT("application/json")};
+    http_reply(x, 503, &type, 1,
+               SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\","
+                    "\"param\":null,\"code\":\"out_of_memory\"}}"));
 }
 
 /* A browser asks so before a page of a listed origin may send JSON or a key (Fetch, "CORS-preflight

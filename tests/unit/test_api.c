@@ -329,6 +329,32 @@ static void test_refusals(void **state)
     }
 }
 
+/* One allocation fails, of whatever thread: the error says so, or the connection ends. */
+static void test_out_of_memory(void **state)
+{
+    struct place *p = *state;
+    int said = 0;
+    for (unsigned long n = 1; n <= 24; n++) {
+        char reply[2048] = "";
+        size_t at = 0;
+        ssize_t got;
+        int fd = dial(p, p->port);
+        usleep(2000); /* it is accepted by then */
+        mem_fail_at(n);
+        dprintf(fd, "GET /nothing HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        while ((got = read(fd, reply + at, sizeof reply - 1 - at)) > 0)
+            at += (size_t)got;
+        mem_fail_at(0);
+        close(fd);
+        if (strstr(reply, " 503 ") == NULL)
+            continue;
+        said++;
+        assert_non_null(strstr(reply, "content-type: application/json\r\n"));
+        assert_non_null(strstr(reply, "\"code\":\"out_of_memory\""));
+    }
+    assert_true(said > 0);
+}
+
 /* --- clients that leave ---------------------------------------------------------------------------------- */
 
 static void expect_closed(int up)
@@ -532,6 +558,7 @@ int main(void)
         TEST(test_key, place_open),
         TEST(test_answers, place_serve),
         TEST(test_refusals, place_serve),
+        TEST(test_out_of_memory, place_serve),
         TEST(test_client_leaves, place_serve),
         TEST(test_queue, place_serve),
         TEST(test_reload, place_serve),
