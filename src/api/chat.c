@@ -53,6 +53,17 @@ static void reply_free(struct chat_reply *r)
 
 /* --- ends: each is the last thing done with r ------------------------------------------------------------- */
 
+/* A limit that an answer has met is no fault of the client's: not a 413. */
+static void blame_answer(struct err *e)
+{
+    if (e->cls != ERR_LIMIT)
+        return;
+    err_prefix(e, "the answer is too large to be passed on whole; ask for less, or stream it");
+    (void)err_set(e, ERR_UPSTREAM, "%s", e->msg);
+    err_with_code(e, "upstream_too_large");
+    e->sent = SENT_DELIVERED;
+}
+
 static void fail_whole(struct chat_reply *r, const struct err *err)
 {
     struct api_request *rq = r->rq;
@@ -70,6 +81,7 @@ static void finish_whole(struct chat_reply *r)
     int64_t now = clock_mono_us();
     buf_clear(&w->out);
     if (!r->dialect->write_unary(&r->head, &r->collect, &w->out, &e)) {
+        blame_answer(&e);
         fail_whole(r, &e);
         return;
     }
@@ -97,6 +109,14 @@ static void cancel_call(struct chat_reply *r)
     chat_cancel(r->call, &r->rq->outcome.usage);
 }
 
+/* For the books; nothing of it goes out. ERR_LIMIT is about an answer here, not about what the
+ * client sent. */
+static int given_up_status(enum err_class cls)
+{
+    return cls == ERR_LIMIT ? 500 : err_status(cls);
+}
+
+/* The client has left; or the connection could not take the answer. */
 static void on_left(void *owner)
 {
     struct chat_reply *r = owner;
@@ -104,8 +124,12 @@ static void on_left(void *owner)
         return;
     cancel_call(r);
     struct api_request *rq = r->rq;
+    enum err_class cls = http_given_up(rq->x);
     reply_free(r);
-    api_request_end(rq, 499, "left");
+    if (cls == ERR_NONE)
+        api_request_end(rq, 499, "left");
+    else
+        api_request_end(rq, given_up_status(cls), err_class_name(cls));
 }
 
 /* --- streaming ------------------------------------------------------------------------------------------------ */
@@ -128,19 +152,20 @@ static void begin_stream(struct chat_reply *r)
         return;
 }
 
-/* The writer's bytes of one event to the client. False when r has ended. */
-static bool send_event(struct chat_reply *r, const struct chat_event *ev)
+/* The writer's bytes of one event to the client. False when it cannot be written: give_up(). */
+static bool send_event(struct chat_reply *r, const struct chat_event *ev, struct err *e)
 {
     struct buf *out = &r->rq->worker->out;
-    struct err e; /* large: set where something fails, not per event */
     buf_clear(out);
     if (!r->writer) {
         r->writer = r->dialect->writer_new(&r->head);
         struct chat_event start = {.kind = CHAT_EV_START};
-        if (!r->writer || !r->dialect->write_event(r->writer, &start, out, &e))
+        if (!r->writer)
+            return err_set(e, ERR_NOMEM, "out of memory");
+        if (!r->dialect->write_event(r->writer, &start, out, e))
             return false;
     }
-    if (!r->dialect->write_event(r->writer, ev, out, &e))
+    if (!r->dialect->write_event(r->writer, ev, out, e))
         return false;
     if (out->n == 0)
         return true;
@@ -170,13 +195,13 @@ static void keep_late(struct chat_reply *r, const struct chat_member *m)
         r->n_late++;
 }
 
-static bool send_late(struct chat_reply *r)
+static bool send_late(struct chat_reply *r, struct err *e)
 {
     size_t n = r->n_late;
     r->n_late = 0;
     for (size_t i = 0; i < n; i++) {
         struct chat_event ev = {.kind = CHAT_EV_MEMBER, .member = &r->late[i]};
-        if (!send_event(r, &ev))
+        if (!send_event(r, &ev, e))
             return false;
     }
     return true;
@@ -184,11 +209,12 @@ static bool send_late(struct chat_reply *r)
 
 /* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the client
  * sees a cut stream. */
-static void give_up(struct chat_reply *r, bool call_alive)
+static void give_up(struct chat_reply *r, bool call_alive, const struct err *err)
 {
     if (call_alive)
         cancel_call(r);
-    end_stream(r, 500, "internal", false);
+    log_err(r->rq->worker->app->log, LOG_WARN, "request_failed", r->rq->id, err);
+    end_stream(r, given_up_status(err->cls), err_class_name(err->cls), false);
 }
 
 static void on_drained(void *owner)
@@ -196,9 +222,10 @@ static void on_drained(void *owner)
     struct chat_reply *r = owner;
     if (r->state != REPLY_STREAMING || !r->paused)
         return;
+    struct err e;
     r->paused = false;
-    if (!send_late(r))
-        give_up(r, true);
+    if (!send_late(r, &e))
+        give_up(r, true, &e);
     else if (!r->paused)
         chat_resume(r->call);
 }
@@ -240,9 +267,10 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
     }
     if (r->state == REPLY_WAITING)
         begin_stream(r);
+    struct err e; /* large: set where something fails, not per event */
     bool held = ev->kind == CHAT_EV_FINISH && r->held.kind == CHAT_EV_USAGE;
-    if ((held && !send_event(r, &r->held)) || !send_event(r, ev)) {
-        give_up(r, !last);
+    if ((held && !send_event(r, &r->held, &e)) || !send_event(r, ev, &e)) {
+        give_up(r, !last, &e);
         return;
     }
     if (ev->kind == CHAT_EV_FINISH)
@@ -255,7 +283,7 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
 
 static void whole_event(struct chat_reply *r, const struct chat_event *ev)
 {
-    struct err e; /* as above */
+    struct err e; /* large: set where something fails, not per event */
     if (ev->kind == CHAT_EV_ERROR) {
         fail_whole(r, ev->err);
         return;
@@ -263,6 +291,7 @@ static void whole_event(struct chat_reply *r, const struct chat_event *ev)
     if (!chat_collect_event(&r->collect, ev, &e)) {
         if (ev->kind != CHAT_EV_FINISH)
             cancel_call(r);
+        blame_answer(&e);
         fail_whole(r, &e);
         return;
     }

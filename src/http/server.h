@@ -123,6 +123,9 @@ void http_begin(struct http_exchange *x, int status, const struct http_header *h
  * chunk and one syscall. Returns false when more than LIMIT_OUT_HIGH_BYTES wait: stop until
  * on_drain. Over LIMIT_OUT_MAX_BYTES the connection is closed (on_close). */
 bool http_write(struct http_exchange *x, struct span bytes);
+/* Why a streamed answer is given up, also within on_close: ERR_LIMIT (more than LIMIT_OUT_MAX_BYTES
+ * unsent), ERR_NOMEM; ERR_NONE: it is not, or because the client has left. */
+enum err_class http_given_up(const struct http_exchange *x);
 bool http_begun(const struct http_exchange *x);
 /* Ends a streamed answer cleanly; x is gone. */
 void http_end(struct http_exchange *x);

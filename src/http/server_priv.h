@@ -76,13 +76,14 @@ struct conn {
     int64_t read_us;  /* last read */
     int64_t write_us; /* last byte taken by the client, or when waiting began */
     bool local, served, chunk_open;
-    bool busy;        /* inside an event: what the handler asks for is done at its end */
-    bool again;       /* asked for while busy */
-    bool blocked;     /* the socket takes no more for now */
-    bool fin;         /* the client has ended its side */
-    bool close_after; /* the answer says connection: close */
-    bool linger;      /* unread bytes may come: close gently */
-    bool doomed;      /* cannot go on, found outside an event */
+    bool busy;               /* inside an event: what the handler asks for is done at its end */
+    bool again;              /* asked for while busy */
+    bool blocked;            /* the socket takes no more for now */
+    bool fin;                /* the client has ended its side */
+    bool close_after;        /* the answer says connection: close */
+    bool linger;             /* unread bytes may come: close gently */
+    bool doomed;             /* cannot go on, found outside an event */
+    enum err_class given_up; /* doomed by a streamed answer: see http_given_up() */
 };
 
 struct http_exchange {

@@ -145,6 +145,25 @@ static void test_the_last_request_of_an_old_lane(void **state)
     }
 }
 
+/* Whether the log comes to hold it. */
+static bool logged(struct place *p, const char *text)
+{
+    char name[96], line[2048];
+    snprintf(name, sizeof name, "%s/log", p->dir);
+    for (int i = 0; i < 1000; i++) {
+        FILE *f = fopen(name, "r");
+        bool found = false;
+        while (f && !found && fgets(line, sizeof line, f))
+            found = strstr(line, text) != NULL;
+        if (f)
+            fclose(f);
+        if (found)
+            return true;
+        usleep(5000);
+    }
+    return false;
+}
+
 /* --- the edge --------------------------------------------------------------------------------------------- */
 
 static void test_edge(void **state)
@@ -327,6 +346,46 @@ static void test_refusals(void **state)
         close(up);
         close(fd);
     }
+}
+
+/* A piece of reasoning goes out in three fields, so 12 MiB of it do not fit: a stream is cut, and the
+ * log says why. With as much text a whole answer does not fit either: no fault of the client's. */
+static void test_an_answer_that_does_not_fit(void **state)
+{
+    struct place *p = *state;
+    static const char head[] =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        "data: {\"id\":\"i\",\"choices\":[{\"delta\":{\"reasoning_content\":\"";
+    static const char middle[] =
+        "\"}}]}\n\ndata: {\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"";
+    static const char tail[] = "\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    char *answer = mem_alloc(MIB(25)), *end = answer;
+    end = mempcpy(end, head, sizeof head - 1);
+    end = (char *)memset(end, 'r', MIB(12)) + MIB(12);
+    end = mempcpy(end, middle, sizeof middle - 1);
+    end = (char *)memset(end, 't', MIB(12)) + MIB(12);
+    end = mempcpy(end, tail, sizeof tail - 1);
+    size_t n = (size_t)(end - answer);
+    for (int stream = 0; stream < 2; stream++) {
+        int fd = ask_and_hold(p, "lab", stream), up = upstream_accept(p);
+        for (size_t at = 0; at < n;) {
+            ssize_t sent = send(up, answer + at, n - at, MSG_NOSIGNAL);
+            if (sent <= 0)
+                break; /* it has seen enough */
+            at += (size_t)sent;
+        }
+        close(up);
+        listen_to(p, fd, stream ? NULL : "}}");
+        close(fd);
+        if (stream) {
+            assert_false(has(&p->reply, "[DONE]") || has(&p->reply, "\r\n0\r\n"));
+            assert_true(logged(p, "\"outcome\":\"limit\""));
+        } else {
+            assert_int_equal(status_of(p), 502);
+            assert_true(has(&p->reply, "upstream_too_large"));
+        }
+    }
+    mem_free(answer);
 }
 
 /* One allocation fails, of whatever thread: the error says so, or the connection ends. */
@@ -558,6 +617,7 @@ int main(void)
         TEST(test_key, place_open),
         TEST(test_answers, place_serve),
         TEST(test_refusals, place_serve),
+        TEST(test_an_answer_that_does_not_fit, place_serve),
         TEST(test_out_of_memory, place_serve),
         TEST(test_client_leaves, place_serve),
         TEST(test_queue, place_serve),
