@@ -530,17 +530,22 @@ static void test_reload(void **state)
 
 /* --- the end ----------------------------------------------------------------------------------------------- */
 
-/* SIGTERM lets what runs finish; nobody new is taken. */
+/* SIGTERM lets what runs finish; nobody new is taken; who was there already is told. */
 static void test_drain(void **state)
 {
     struct place *p = *state;
-    int fd = ask_and_hold(p, "lab", false), up = upstream_accept(p);
+    int fd = ask_and_hold(p, "lab", false), up = upstream_accept(p), open = dial(p, p->port);
     kill(getpid(), SIGTERM);
     for (int i = 0, other; (other = dial(p, p->port)) >= 0; i++) {
         close(other);
         usleep(1000);
         assert_true(i < 10000);
     }
+    dprintf(open, "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    listen_to(p, open, NULL);
+    assert_int_equal(status_of(p), 503);
+    assert_true(has(&p->reply, "draining") && has(&p->reply, "connection: close"));
+    close(open);
     send_text(up, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
                   "{\"choices\":[{\"message\":{\"content\":\"Late.\"},\"finish_reason\":"
                   "\"stop\"}]}");
