@@ -92,6 +92,7 @@ def test_broken_json_says_what_and_where(server, mock, body, said):
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"fusion": 3}, "fusion"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
     ],
 )
 def test_wrong_types_name_the_field(server, mock, change, param):

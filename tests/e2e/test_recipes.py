@@ -303,6 +303,7 @@ def test_a_recipe_in_a_recipe(server, mock):
     [
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         (
             {
