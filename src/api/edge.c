@@ -1,5 +1,5 @@
 /* api/edge.c - see api/edge.h: from a parsed head to the right handler, and from its outcome to the
- * log. The checks follow docs/security.md ("The edge"): Host list, foreign origins, JSON only, key. */
+ * log. The checks follow SECURITY.md ("The edge"): Host list, foreign origins, JSON only, key. */
 #include "api/edge.h"
 
 #include "base/clock.h"

@@ -1,5 +1,5 @@
 /* dialect/openai_chat_usage.c - the usage object, both ways: OpenAI's counts, and what we add to
- * them: `cost` in USD (OpenRouter's member), `estimated`, `fusion` (docs/fusion.md, "Cost"). */
+ * them: `cost` in USD (OpenRouter's member), `estimated`, `fusion` (docs/api.md, "Usage"). */
 #include "base/limits.h"
 #include "dialect/openai_chat_priv.h"
 
