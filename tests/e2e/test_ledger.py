@@ -135,6 +135,21 @@ def test_bills_on(start, mock):
     assert (row["output"], row["estimated"]) == (700, 1)
 
 
+def test_what_a_failed_fusion_cost_is_in_the_books(server):
+    """The client gets the error alone."""
+    fusion = {"judge": "mock/merge:gap=5,cut=2", "quorum": 3}
+    reply = server.chat("trio", stream=True, fusion=fusion, headers={"x-request-id": "broke"})
+    assert reply.status == 200 and '"error"' in reply.events()[-1]
+    assert b'"usage"' not in reply.body
+    rows = rows_of(server, "broke", 4)
+    select = "SELECT * FROM request WHERE id = 'broke'"
+    (archived,) = server.wait(lambda: server.rows("archive.db", select), why="the archive")
+    assert archived["outcome"] == "cut" and archived["calls"] == 4
+    assert archived["cost_nusd"] == sum(r["cost_nusd"] for r in rows) > 0
+    (line,) = [x for x in server.log("request") if x["id"] == "broke"]
+    assert line["cost_nusd"] == archived["cost_nusd"]
+
+
 def test_one_row_for_each_request_in_the_archive(server):
     server.chat("trio", headers={"x-request-id": "archive-one"})
     server.chat("nobody", headers={"x-request-id": "archive-two"})
