@@ -122,13 +122,13 @@ void slot_fail(struct slot *s, const struct err *err)
 
 void slot_cancel(struct slot *s)
 {
-    struct chat_usage used = {.cost_nusd = -1};
+    struct chat_usage used = {.cost_nusd = -1, .estimated = true};
     struct chat_call *call = s->call;
     if (!call)
         return;
     s->call = NULL;
+    /* The call knows whether it says numbers of its own, or of nothing that was sent. */
     chat_cancel(call, &used);
-    used.estimated = true;
     s->pub->usage = used;
     s->got.has_usage = true;
     s->pub->total_us = now_of(s) - s->started_us;

@@ -139,6 +139,17 @@ def test_an_abandoned_member_is_on_the_bill(server):
     assert nusd(usage["cost"]) == sum_of_calls(usage)
 
 
+def test_a_member_that_never_left_its_queue_is_not_estimated(server, mock):
+    """Nothing was sent, so nothing was used, and that is no guess."""
+    panel = [{"model": "one/say:stall_head=1", "samples": 2}, "alpha"]
+    usage = server.chat("trio", fusion={"panel": panel, "quorum": 1, "grace_ms": 50}).json()["usage"]
+    busy, queued, done = usage["fusion"]["members"]
+    assert [busy["status"], queued["status"], done["status"]] == ["abandoned", "abandoned", "ok"]
+    assert busy["estimated"] is True and nusd(busy["cost"]) > 0
+    assert queued["estimated"] is False and nusd(queued["cost"]) == queued["input"] == 0
+    assert len(mock.calls_now("say:stall_head=1")) == 1
+
+
 def test_a_cap_that_cannot_be_held_is_refused(client, mock):
     with pytest.raises(openai.APIStatusError) as e:
         chat(client, "trio", {"max_cost_usd": 0.000001})
