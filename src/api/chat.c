@@ -26,6 +26,8 @@ struct chat_reply {
     struct app_target target;
     const struct dialect *dialect;
     struct chat_call *call;
+    const char *mode; /* of a recipe, else NULL */
+    size_t n_members; /* of a recipe */
     struct dialect_reply head;
     struct dialect_writer *writer; /* streamed answers; NULL before the first byte */
     struct chat_collect collect;   /* whole answers */
@@ -318,6 +320,7 @@ static void note_event(struct chat_reply *r, const struct chat_event *ev)
         o->usage = ev->usage;
         if (ev->report) {
             o->mode = ev->report->mode;
+            o->fused = true;
             o->calls = (int64_t)(ev->report->n_members + ev->report->n_judges);
         }
     }
@@ -358,9 +361,9 @@ static bool only_recipes_fuse(const struct chat_reply *r, struct err *e)
                      SPAN_ARG(r->request.model));
 }
 
-/* Does the request ask for progress frames? The fusion reads and checks the object itself; this looks at
- * the one field that is about the wire. */
-static bool wants_members(struct chat_reply *r, struct err *e)
+/* What the recipe and the request say together, as far as it is for the wire and the books. The
+ * fusion reads and checks the object itself. */
+static bool read_recipe(struct chat_reply *r, struct err *e)
 {
     if (!r->target.recipe)
         return true;
@@ -371,6 +374,8 @@ static bool wants_members(struct chat_reply *r, struct err *e)
          !recipe_read(n, true, &rec, e)))
         return false;
     r->head.members = rec.stream_members;
+    r->mode = fusion_mode_name(rec.mode);
+    r->n_members = recipe_members(&rec);
     return true;
 }
 
@@ -381,7 +386,7 @@ static bool prepare(struct chat_reply *r, struct err *e)
     if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) ||
         !auto_model(r->request.model, e) ||
         !worker_resolve(rq->worker, a, r->request.model, &r->target, e) ||
-        !only_recipes_fuse(r, e) || !wants_members(r, e))
+        !only_recipes_fuse(r, e) || !read_recipe(r, e))
         return false;
     char token[25];
     rng_name(&rq->worker->names, token, 24);
@@ -403,6 +408,9 @@ static bool start(struct chat_reply *r, struct err *e)
     r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
     if (!r->call)
         return false;
+    /* until the fusion itself says more: its client may leave before that */
+    rq->outcome.mode = r->mode;
+    rq->outcome.calls = r->mode ? (int64_t)r->n_members : 1;
     list_push(&rq->worker->replies, &r->node);
     http_watch(rq->x, r, on_left, on_drained);
     rq->overhead_us = clock_mono_us() - rq->start_us;
@@ -427,7 +435,6 @@ void api_chat_completions(struct api_request *rq)
     r->rq = rq;
     list_init(&r->node);
     r->dialect = &dialect_openai_chat;
-    rq->outcome.calls = 1;
     loop_timer_init(&r->keepalive, rq->worker->loop, on_keepalive);
     chat_collect_init(&r->collect, LIMIT_ANSWER_BYTES);
     if (!prepare(r, &e) || !start(r, &e))

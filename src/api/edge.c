@@ -441,7 +441,7 @@ static void count(struct worker *w, const struct api_outcome *o)
                        : o->status >= 400 ? w->metrics.client_error
                                           : w->metrics.ok;
     metric_add(m, 1);
-    if (o->mode)
+    if (o->fused)
         metric_add(w->metrics.fusions, 1);
 }
 

@@ -19,6 +19,7 @@ struct api_outcome {
     const char *word;     /* "ok", "left", or an error class */
     struct span model;    /* may be empty */
     const char *mode;     /* of a fusion, else NULL */
+    bool fused;           /* it came to an answer or, after its calls, to an error */
     struct chat_usage usage;
     int64_t calls, ttft_us; /* ttft -1: no byte of the answer went out */
 };

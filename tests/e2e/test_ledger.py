@@ -111,6 +111,22 @@ def test_a_client_that_leaves_is_booked(server, mock):
     assert row["output"] > 0 and row["cost_nusd"] > 0
 
 
+def test_a_fusion_whose_client_leaves(server, mock):
+    """Members and judge are closed and booked, and the archive knows what it was."""
+    fusion = {"panel": ["mock/say:n=1000,gap=10", "alpha", "beta"], "quorum": 3}
+    with server.wire() as w:
+        body = {"model": "best", "messages": [{"role": "user", "content": "Hi"}], "fusion": fusion}
+        w.send(w.request("POST", "/v1/chat/completions", body, {"x-request-id": "fusion-left"}))
+        mock.wait(lambda: len(mock.calls_now()) == 3)
+        w.leave("rst")
+    rows = rows_of(server, "fusion-left", 3)
+    assert "cancelled" in {r["outcome"] for r in rows}
+    select = "SELECT * FROM request WHERE id = 'fusion-left'"
+    (row,) = server.wait(lambda: server.rows("archive.db", select), why="the archive")
+    assert (row["status"], row["outcome"], row["mode"], row["calls"]) == (499, "left", "best_of", 3)
+    assert row["cost_nusd"] == sum(r["cost_nusd"] for r in rows)
+
+
 def test_bills_on(start, mock):
     """Where closing a connection does not stop the bill, the cap is booked."""
     from gateway import provider as provider_entry
