@@ -1,9 +1,9 @@
 /* dialect/openai_chat_priv.h - what the files of the OpenAI chat dialect share.
  *
- * openai_chat_request.c, _message.c and _tool.c read a client's request, _send.c and _send_message.c
- * write one for an upstream, _read.c and _calls.c read an upstream's answer, _write.c writes one for
- * a client, _usage.c is the usage object both ways, _error.c the error object both ways. Nobody else
- * includes this. */
+ * openai_chat_request.c, _message.c and _tool.c read a client's request, _send.c and
+ * _send_message.c write one for an upstream, _read.c and _calls.c read an upstream's answer,
+ * _write.c writes one for a client, _usage.c is the usage object both ways, _error.c the error
+ * object both ways. Nobody else includes this. */
 #ifndef FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
 #define FUSOR_DIALECT_OPENAI_CHAT_PRIV_H
 

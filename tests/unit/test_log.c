@@ -242,10 +242,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_err),           cmocka_unit_test(test_long_values),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_terminal),
-        cmocka_unit_test(test_quota),         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_err),     cmocka_unit_test(test_long_values),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_quota),   cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
