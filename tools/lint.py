@@ -2,8 +2,8 @@
 """Checks of the tree that no compiler makes.
 
 Fails on: an include that points up (the order of folders stands in meson.build), a marker of
-unfinished work, a path of one machine, a call that runs a shell. Lists, without failing: files past
-600 lines, functions past 60.
+unfinished work, a path of one machine, a call that runs a shell, a comment that names a page or a
+heading that is not there. Lists, without failing: files past 600 lines, functions past 60.
 """
 
 import pathlib
@@ -19,6 +19,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"/]+)/')
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 MACHINE_PATH = re.compile(r"(^|[^A-Za-z0-9_.])/(work|root)/")
 SHELL_CALL = re.compile(r"\b(system|popen)\(")
+# A page, and perhaps behind a comma or in brackets a heading in quotes; the line may break there.
+POINTER = re.compile(r'\b((?:docs/\w+|[A-Z]+)\.md)(?:,[\s*]+"([^"]+)"| \("([^"]+)"\))?')
 TEXT_SUFFIXES = {".c", ".h", ".py", ".sh", ".js", ".mjs", ".build", ".yaml", ".md", ".txt", ""}
 
 
@@ -62,6 +64,23 @@ def word_faults(path, lines):
             yield at, "runs a shell"
 
 
+def headings(page):
+    return re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+
+
+def pointer_faults(path, lines):
+    if path.suffix not in (".c", ".h", ".py"):
+        return
+    text = "\n".join(lines)
+    for found in POINTER.finditer(text):
+        at = text.count("\n", 0, found.start()) + 1
+        page, heading = ROOT / found.group(1), found.group(2) or found.group(3)
+        if not page.is_file():
+            yield at, f"there is no {found.group(1)}"
+        elif heading and re.sub(r"[\s*]+", " ", heading) not in headings(page):
+            yield at, f'{found.group(1)} has no heading "{heading}"'
+
+
 def long_functions(lines):
     """By the layout that clang-format keeps: a body's braces stand in column 0."""
     start = None
@@ -88,7 +107,8 @@ def main():
         if skipped(path):
             continue
         lines = (ROOT / path).read_text(errors="replace").splitlines()
-        found = list(layer_faults(path, lines, order)) + list(word_faults(path, lines))
+        found = [*layer_faults(path, lines, order), *word_faults(path, lines),
+                 *pointer_faults(path, lines)]
         faults += [f"{path}:{at}: {what}" for at, what in found]
         if path.suffix in (".c", ".h"):
             if len(lines) > MAX_FILE_LINES:

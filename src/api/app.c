@@ -121,7 +121,7 @@ static bool open_workers(struct app *a, bool serve, struct err *e)
         n = a->snapshot->config->workers;
         if (n <= 0)
             n = sysconf(_SC_NPROCESSORS_ONLN);
-        n = n < 1 ? 1 : n > MAX_WORKERS ? MAX_WORKERS : n;
+        n = n < 1 ? 1 : n > LIMIT_WORKERS ? LIMIT_WORKERS : n;
     }
     for (int64_t i = 0; i < n; i++) {
         struct worker *w = &a->workers[i];
@@ -207,6 +207,7 @@ void app_free(struct app *a)
     for (size_t i = 0; i < a->n_workers; i++)
         worker_done(&a->workers[i]);
     loop_free(a->control);
+    mem_free(a->signals);
     snapshot_free(a->snapshot);
     route_pool_free(a->routes);
     metrics_free(a->metrics);
@@ -271,6 +272,10 @@ static bool same_place(const struct app *a, struct config *now, struct err *e)
                        "tls cannot be switched on or off while running; restart fusor");
     if (!span_eq(was->log_file, now->log_file))
         return err_set(e, ERR_CONFIG, "log cannot change while running; restart fusor");
+    if (was->workers != now->workers)
+        return err_set(e, ERR_CONFIG, "workers cannot change while running; restart fusor");
+    if (was->half_close_keep != now->half_close_keep)
+        return err_set(e, ERR_CONFIG, "half_close cannot change while running; restart fusor");
     now->listen.port = was->listen.port; /* the real one, where 0 was asked */
     return true;
 }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "api/app.h"
+#include "base/limits.h"
 #include "base/rng.h"
 #include "http/server.h"
 #include "http/tls.h"
@@ -17,8 +18,6 @@
 #include "observe/metrics.h"
 #include "store/store.h"
 #include "upstream/child.h"
-
-#define MAX_WORKERS 64
 
 struct snapshot {
     _Atomic int refs;
@@ -32,6 +31,7 @@ void snapshot_free(struct snapshot *s); /* drops one reference */
 AUTO_DEFINE(snapshot)
 
 struct lane {
+    struct list node; /* of worker->dead_lanes */
     struct worker *worker;
     struct snapshot *snapshot;
     struct upstream *upstream;
@@ -40,7 +40,9 @@ struct lane {
     unsigned refs;
 };
 struct lane *lane_ref(struct lane *l);
-void lane_free(struct lane *l); /* drops one reference */
+/* Drops one reference. The last one may be dropped inside an event of a source that the lane holds:
+ * it goes between turns. */
+void lane_free(struct lane *l);
 /* target.c: fusion_env's resolve(). */
 MUST_USE bool lane_resolve(void *ctx, struct arena *a, struct span name,
                            const struct chat_rule *rules, struct fusion_model *out, struct err *e);
@@ -60,10 +62,13 @@ struct worker {
     struct http_client *http;
     struct gate *gate;
     struct lane *lane;
+    struct list dead_lanes;
+    struct loop_task bury;
     struct request_metrics metrics;
-    struct buf out;      /* bytes of one event on their way to a connection */
-    struct rng names;    /* of requests and answers */
-    struct list replies; /* of api/chat.c: calls under way */
+    struct log_quota strangers; /* lines about requests that needed no key */
+    struct buf out;             /* bytes of one event on their way to a connection */
+    struct rng names;           /* of requests and answers */
+    struct list replies;        /* of api/chat.c: calls under way */
     pthread_t thread;
     bool running;
     /* posts from the control loop; `next` is theirs while `busy` */
@@ -97,13 +102,14 @@ struct app {
     enum app_state state;
     char *config_path; /* owned; NULL: the usual places */
     struct loop *control;
+    struct app_signals *signals; /* owned; of api/serve.c, on the control loop */
     struct log *log;
     struct metrics *metrics;
     struct store *store;
     struct route_pool *routes;
     struct child_pool *children;
     struct snapshot *snapshot;
-    struct worker workers[MAX_WORKERS];
+    struct worker workers[LIMIT_WORKERS];
     size_t n_workers;
     _Atomic bool draining;
     int64_t started_wall_ms;

@@ -27,6 +27,8 @@ struct chat_reply {
     struct app_target target;
     const struct dialect *dialect;
     struct chat_call *call;
+    const char *mode; /* of a recipe, else NULL */
+    size_t n_members; /* of a recipe */
     struct dialect_reply head;
     struct dialect_writer *writer; /* streamed answers; NULL before the first byte */
     struct chat_collect collect;   /* whole answers */
@@ -55,6 +57,17 @@ static void reply_free(struct chat_reply *r)
 /* --- ends: each is the last thing done with r
  * ------------------------------------------------------------- */
 
+/* A limit that an answer has met is no fault of the client's: not a 413. */
+static void blame_answer(struct err *e)
+{
+    if (e->cls != ERR_LIMIT)
+        return;
+    err_prefix(e, "the answer is too large to be passed on whole; ask for less, or stream it");
+    (void)err_set(e, ERR_UPSTREAM, "%s", e->msg);
+    err_with_code(e, "upstream_too_large");
+    e->sent = SENT_DELIVERED;
+}
+
 static void fail_whole(struct chat_reply *r, const struct err *err)
 {
     struct api_request *rq = r->rq;
@@ -72,6 +85,7 @@ static void finish_whole(struct chat_reply *r)
     int64_t now = clock_mono_us();
     buf_clear(&w->out);
     if (!r->dialect->write_unary(&r->head, &r->collect, &w->out, &e)) {
+        blame_answer(&e);
         fail_whole(r, &e);
         return;
     }
@@ -99,6 +113,14 @@ static void cancel_call(struct chat_reply *r)
     chat_cancel(r->call, &r->rq->outcome.usage);
 }
 
+/* For the books; nothing of it goes out. ERR_LIMIT is about an answer here, not about what the
+ * client sent. */
+static int given_up_status(enum err_class cls)
+{
+    return cls == ERR_LIMIT ? 500 : err_status(cls);
+}
+
+/* The client has left; or the connection could not take the answer. */
 static void on_left(void *owner)
 {
     struct chat_reply *r = owner;
@@ -106,8 +128,12 @@ static void on_left(void *owner)
         return;
     cancel_call(r);
     struct api_request *rq = r->rq;
+    enum err_class cls = http_given_up(rq->x);
     reply_free(r);
-    api_request_end(rq, 499, "left");
+    if (cls == ERR_NONE)
+        api_request_end(rq, 499, "left");
+    else
+        api_request_end(rq, given_up_status(cls), err_class_name(cls));
 }
 
 /* --- streaming
@@ -132,19 +158,20 @@ static void begin_stream(struct chat_reply *r)
         return;
 }
 
-/* The writer's bytes of one event to the client. False when r has ended. */
-static bool send_event(struct chat_reply *r, const struct chat_event *ev)
+/* The writer's bytes of one event to the client. False when it cannot be written: give_up(). */
+static bool send_event(struct chat_reply *r, const struct chat_event *ev, struct err *e)
 {
     struct buf *out = &r->rq->worker->out;
-    struct err e; /* large: set where something fails, not per event */
     buf_clear(out);
     if (!r->writer) {
         r->writer = r->dialect->writer_new(&r->head);
         struct chat_event start = {.kind = CHAT_EV_START};
-        if (!r->writer || !r->dialect->write_event(r->writer, &start, out, &e))
+        if (!r->writer)
+            return err_set(e, ERR_NOMEM, "out of memory");
+        if (!r->dialect->write_event(r->writer, &start, out, e))
             return false;
     }
-    if (!r->dialect->write_event(r->writer, ev, out, &e))
+    if (!r->dialect->write_event(r->writer, ev, out, e))
         return false;
     if (out->n == 0)
         return true;
@@ -174,13 +201,13 @@ static void keep_late(struct chat_reply *r, const struct chat_member *m)
         r->n_late++;
 }
 
-static bool send_late(struct chat_reply *r)
+static bool send_late(struct chat_reply *r, struct err *e)
 {
     size_t n = r->n_late;
     r->n_late = 0;
     for (size_t i = 0; i < n; i++) {
         struct chat_event ev = {.kind = CHAT_EV_MEMBER, .member = &r->late[i]};
-        if (!send_event(r, &ev))
+        if (!send_event(r, &ev, e))
             return false;
     }
     return true;
@@ -188,11 +215,12 @@ static bool send_late(struct chat_reply *r)
 
 /* Our own failure in the middle (no memory, an answer over its limit): the call is stopped and the
  * client sees a cut stream. */
-static void give_up(struct chat_reply *r, bool call_alive)
+static void give_up(struct chat_reply *r, bool call_alive, const struct err *err)
 {
     if (call_alive)
         cancel_call(r);
-    end_stream(r, 500, "internal", false);
+    log_err(r->rq->worker->app->log, LOG_WARN, "request_failed", r->rq->id, err);
+    end_stream(r, given_up_status(err->cls), err_class_name(err->cls), false);
 }
 
 static void on_drained(void *owner)
@@ -200,9 +228,10 @@ static void on_drained(void *owner)
     struct chat_reply *r = owner;
     if (r->state != REPLY_STREAMING || !r->paused)
         return;
+    struct err e;
     r->paused = false;
-    if (!send_late(r))
-        give_up(r, true);
+    if (!send_late(r, &e))
+        give_up(r, true, &e);
     else if (!r->paused)
         chat_resume(r->call);
 }
@@ -244,9 +273,10 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
     }
     if (r->state == REPLY_WAITING)
         begin_stream(r);
+    struct err e; /* large: set where something fails, not per event */
     bool held = ev->kind == CHAT_EV_FINISH && r->held.kind == CHAT_EV_USAGE;
-    if ((held && !send_event(r, &r->held)) || !send_event(r, ev)) {
-        give_up(r, !last);
+    if ((held && !send_event(r, &r->held, &e)) || !send_event(r, ev, &e)) {
+        give_up(r, !last, &e);
         return;
     }
     if (ev->kind == CHAT_EV_FINISH)
@@ -260,7 +290,7 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
 
 static void whole_event(struct chat_reply *r, const struct chat_event *ev)
 {
-    struct err e; /* as above */
+    struct err e; /* large: set where something fails, not per event */
     if (ev->kind == CHAT_EV_ERROR) {
         fail_whole(r, ev->err);
         return;
@@ -268,6 +298,7 @@ static void whole_event(struct chat_reply *r, const struct chat_event *ev)
     if (!chat_collect_event(&r->collect, ev, &e)) {
         if (ev->kind != CHAT_EV_FINISH)
             cancel_call(r);
+        blame_answer(&e);
         fail_whole(r, &e);
         return;
     }
@@ -294,6 +325,7 @@ static void note_event(struct chat_reply *r, const struct chat_event *ev)
         o->usage = ev->usage;
         if (ev->report) {
             o->mode = ev->report->mode;
+            o->fused = true;
             o->calls = (int64_t)(ev->report->n_members + ev->report->n_judges);
         }
     }
@@ -336,9 +368,9 @@ static bool only_recipes_fuse(const struct chat_reply *r, struct err *e)
                      SPAN_ARG(r->request.model));
 }
 
-/* Does the request ask for progress frames? The fusion reads and checks the object itself; this
- * looks at the one field that is about the wire. */
-static bool wants_members(struct chat_reply *r, struct err *e)
+/* What the recipe and the request say together, as far as it is for the wire and the books. The
+ * fusion reads and checks the object itself. */
+static bool read_recipe(struct chat_reply *r, struct err *e)
 {
     if (!r->target.recipe)
         return true;
@@ -349,6 +381,8 @@ static bool wants_members(struct chat_reply *r, struct err *e)
          !recipe_read(n, true, &rec, e)))
         return false;
     r->head.members = rec.stream_members;
+    r->mode = fusion_mode_name(rec.mode);
+    r->n_members = recipe_members(&rec);
     return true;
 }
 
@@ -365,7 +399,7 @@ static bool prepare(struct chat_reply *r, struct err *e)
     struct arena *a = http_arena(rq->x);
     if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) ||
         !auto_model(r->request.model, e) || !resolve(rq, &r->request, &r->target, e) ||
-        !only_recipes_fuse(r, e) || !wants_members(r, e))
+        !only_recipes_fuse(r, e) || !read_recipe(r, e))
         return false;
     char token[25];
     rng_name(&rq->worker->names, token, 24);
@@ -389,6 +423,9 @@ static bool start(struct chat_reply *r, struct err *e)
     r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
     if (!r->call)
         return false;
+    /* until the fusion itself says more: its client may leave before that */
+    rq->outcome.mode = r->mode;
+    rq->outcome.calls = r->mode ? (int64_t)r->n_members : 1;
     list_push(&rq->worker->replies, &r->node);
     http_watch(rq->x, r, on_left, on_drained);
     rq->overhead_us = clock_mono_us() - rq->start_us;
@@ -413,7 +450,6 @@ void api_chat_completions(struct api_request *rq)
     r->rq = rq;
     list_init(&r->node);
     r->dialect = &dialect_openai_chat;
-    rq->outcome.calls = 1;
     loop_timer_init(&r->keepalive, rq->worker->loop, on_keepalive);
     chat_collect_init(&r->collect, LIMIT_ANSWER_BYTES);
     if (!prepare(r, &e) || !start(r, &e))

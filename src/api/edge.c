@@ -1,6 +1,5 @@
 /* api/edge.c - see api/edge.h: from a parsed head to the right handler, and from its outcome to the
- * log. The checks follow docs/security.md ("The edge"): Host list, foreign origins, JSON only, key.
- */
+ * log. The checks follow SECURITY.md ("The edge"): Host list, foreign origins, JSON only, key. */
 #include "api/edge.h"
 
 #include "base/clock.h"
@@ -38,7 +37,40 @@ static bool path_matches(const struct api_route *r, struct span path, struct spa
 
 static const char *method_word(enum http_method m)
 {
-    return m == HTTP_METHOD_GET ? "GET" : "POST";
+    switch (m) {
+    case HTTP_METHOD_GET:
+        return "GET, HEAD";
+    case HTTP_METHOD_HEAD:
+        return "HEAD";
+    case HTTP_METHOD_POST:
+        return "POST";
+    case HTTP_METHOD_PUT:
+        return "PUT";
+    case HTTP_METHOD_DELETE:
+        return "DELETE";
+    case HTTP_METHOD_PATCH:
+        return "PATCH";
+    case HTTP_METHOD_OPTIONS:
+        return "OPTIONS";
+    case HTTP_METHOD_OTHER:
+        break;
+    }
+    return "";
+}
+
+/* The methods that the path takes, "GET, HEAD, POST"; empty: it is no route. */
+static struct span methods_of(struct http_exchange *x)
+{
+    struct span all = SPAN(""), rest;
+    for (size_t i = 0; i < COUNT_OF(api_routes); i++) {
+        if (!path_matches(&api_routes[i], http_path(x), &rest))
+            continue;
+        struct span more = arena_printf(http_arena(x), "%.*s%s%s", SPAN_ARG(all),
+                                        all.n > 0 ? ", " : "", method_word(api_routes[i].method));
+        if (more.p)
+            all = more;
+    }
+    return all;
 }
 
 static bool find_route(struct http_exchange *x, const struct api_route **out, struct span *rest,
@@ -46,7 +78,6 @@ static bool find_route(struct http_exchange *x, const struct api_route **out, st
 {
     struct span path = http_path(x);
     enum http_method m = http_method_of(x);
-    const struct api_route *other = NULL;
     if (m == HTTP_METHOD_HEAD)
         m = HTTP_METHOD_GET;
     for (size_t i = 0; i < COUNT_OF(api_routes); i++) {
@@ -56,12 +87,11 @@ static bool find_route(struct http_exchange *x, const struct api_route **out, st
             *out = &api_routes[i];
             return true;
         }
-        other = &api_routes[i];
     }
-    struct span shown = span_upto(path, 120);
-    if (other) {
-        (void)err_set(e, ERR_METHOD, "%.*s does not take %.*s; use %s", SPAN_ARG(shown),
-                      SPAN_ARG(http_method_name(x)), method_word(other->method));
+    struct span shown = span_upto(path, 120), methods = methods_of(x);
+    if (methods.n > 0) {
+        (void)err_set(e, ERR_METHOD, "%.*s does not take %.*s; use %.*s", SPAN_ARG(shown),
+                      SPAN_ARG(http_method_name(x)), SPAN_ARG(methods));
         return err_with_code(e, "method_not_allowed");
     }
     (void)err_set(e, ERR_NOT_FOUND,
@@ -228,11 +258,31 @@ static struct api_request *request_new(struct worker *w, struct http_exchange *x
     return rq;
 }
 
+/* Who needs no key to be answered, because the request is broken or refused, or asks how we are,
+ * could fill the disk with lines: of those there is a quota. */
+static bool may_log(struct api_request *rq)
+{
+    struct worker *w = rq->worker;
+    uint64_t hidden = 0;
+    if (rq->route && rq->route->auth != AUTH_NONE)
+        return true;
+    if (rq->log_word == 0) {
+        rq->log_word = log_quota_take(&w->strangers, clock_mono_us(), &hidden) ? 1 : -1;
+        if (hidden > 0)
+            LOG_EVENT(w->app->log, LOG_INFO, "requests_not_logged",
+                      LOG_I("count", (int64_t)hidden));
+    }
+    return rq->log_word > 0;
+}
+
+/* The last resort: an answer that needs no memory of ours. */
 static void out_of_memory(struct http_exchange *x)
 {
-    http_reply(x, 503, NULL, 0,
-               SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":"
-                    "\"server_error\",\"param\":null,\"code\":\"no_memory\"}}"));
+    static const struct http_header type = {SPAN_INIT("content-type"),
+                                            SPAN_INIT("application/json")};
+    http_reply(x, 503, &type, 1,
+               SPAN("{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\","
+                    "\"param\":null,\"code\":\"out_of_memory\"}}"));
 }
 
 /* A browser asks so before a page of a listed origin may send JSON or a key (Fetch, "CORS-preflight
@@ -297,12 +347,29 @@ static void on_request(void *app, struct http_exchange *x)
         api_reply_error(rq, &e);
 }
 
-static void on_bad_request(void *app, struct http_exchange *x, const struct err *err,
-                           struct buf *body)
+/* No handler sees it, but it is a request like any other: with an id, in the log, in the metrics.
+ * If on_head has let it through, so that its body is at fault, it has a route and goes into the
+ * archive. */
+static size_t on_bad_request(void *app, struct http_exchange *x, const struct err *err,
+                             struct buf *body, struct http_header h[static HTTP_BAD_HEADERS])
 {
     struct worker *w = app;
-    metric_add(w->metrics.client_error, 1);
+    struct api_request *rq = request_new(w, x);
+    struct err e;
+    _Static_assert(API_MAX_HEADERS <= HTTP_BAD_HEADERS, "they fit");
     (void)dialect_openai_chat.write_error(err, body, NULL);
+    if (!rq) {
+        metric_add(w->metrics.client_error, 1);
+        return 0;
+    }
+    if (http_path(x).p && !find_route(x, &rq->route, &rq->rest, &e))
+        rq->route = NULL;
+    rq->overhead_us = clock_mono_us() - rq->start_us;
+    size_t n = api_headers(rq, "application/json", err, h);
+    if (may_log(rq))
+        log_err(w->app->log, LOG_DEBUG, "request_failed", rq->id, err);
+    api_request_end(rq, err->status, err_class_name(err->cls));
+    return n;
 }
 
 const struct http_handler api_http_handler = {on_head, on_request, on_bad_request};
@@ -336,6 +403,8 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
         if (s.p)
             out[n++] = (struct http_header){SPAN("retry-after"), s};
     }
+    if (err && err->cls == ERR_METHOD) /* RFC 9110, 15.5.6 */
+        out[n++] = (struct http_header){SPAN("allow"), methods_of(rq->x)};
     if (err && no_retry(err))
         out[n++] = (struct http_header){SPAN("x-should-retry"), SPAN("false")};
     struct span origin = http_header_of(rq->x, "origin");
@@ -366,8 +435,9 @@ void api_reply_error(struct api_request *rq, const struct err *err)
         rq->overhead_us = clock_mono_us() - rq->start_us;
     bool ok = dialect_openai_chat.write_error(err, &body, NULL);
     size_t n = api_headers(rq, "application/json", err, h);
-    log_err(rq->worker->app->log, err->status >= 500 ? LOG_WARN : LOG_DEBUG, "request_failed",
-            rq->id, err);
+    if (may_log(rq))
+        log_err(rq->worker->app->log, err->status >= 500 ? LOG_WARN : LOG_DEBUG, "request_failed",
+                rq->id, err);
     api_request_end(rq, err->status, err_class_name(err->cls));
     if (ok)
         http_reply(x, err->status, h, n, buf_span(&body));
@@ -383,7 +453,7 @@ static void count(struct worker *w, const struct api_outcome *o)
                        : o->status >= 400 ? w->metrics.client_error
                                           : w->metrics.ok;
     metric_add(m, 1);
-    if (o->mode)
+    if (o->fused)
         metric_add(w->metrics.fusions, 1);
 }
 
@@ -398,7 +468,7 @@ void api_request_end(struct api_request *rq, int status, const char *word)
     o->word = word;
     count(w, o);
     metric_observe_us(w->metrics.seconds, total_us);
-    if (log_on(a->log, LOG_INFO))
+    if (log_on(a->log, LOG_INFO) && may_log(rq))
         LOG_EVENT(a->log, LOG_INFO, "request", LOG_S("id", rq->id), LOG_S("route", path),
                   LOG_I("status", o->status), LOG_S("outcome", span_of(o->word)),
                   LOG_S("model", o->model), LOG_I("total_us", total_us),

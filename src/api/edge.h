@@ -19,6 +19,7 @@ struct api_outcome {
     const char *word;  /* "ok", "left", or an error class */
     struct span model; /* may be empty */
     const char *mode;  /* of a fusion, else NULL */
+    bool fused;        /* it came to an answer or, after its calls, to an error */
     struct chat_usage usage;
     int64_t calls, ttft_us; /* ttft -1: no byte of the answer went out */
 };
@@ -32,7 +33,8 @@ struct api_request {
     struct span ignored;           /* fields that the upstream did not get, "a, b" */
     int64_t start_us;              /* clock_mono_us() when the request was whole */
     int64_t overhead_us;           /* our own time so far: see api_overhead() */
-    const struct api_route *route; /* NULL: none was found */
+    const struct api_route *route; /* NULL: it did not get so far */
+    int8_t log_word;               /* whether it may be logged: 1 yes, -1 no, 0 not asked yet */
     struct api_outcome outcome;    /* handlers fill in what they know as they go */
 };
 

@@ -4,9 +4,11 @@
 #include <uv.h>
 
 #include "api/app_priv.h"
+#include "base/mem.h"
 
-/* The signals' handles live on the control loop for the time of app_serve(). */
-struct signals {
+/* The signals' handles live on the control loop until app_free() has written everything: the
+ * default would end the process before that. */
+struct app_signals {
     struct app *app;
     uv_signal_t term, interrupt, hangup;
 };
@@ -27,9 +29,10 @@ static void cut(struct app *a)
 
 static void on_signal(uv_signal_t *h, int signum)
 {
-    struct signals *s = h->data;
-    struct app *a = s->app;
+    struct app *a = ((struct app_signals *)h->data)->app;
     struct err e = {0};
+    if (a->state == APP_ENDED)
+        return;
     if (signum != SIGHUP) {
         if (a->state == APP_DRAINING)
             cut(a); /* asked twice: now */
@@ -43,7 +46,7 @@ static void on_signal(uv_signal_t *h, int signum)
     }
 }
 
-static bool watch(uv_loop_t *loop, uv_signal_t *h, struct signals *s, int signum, struct err *e)
+static bool watch(uv_loop_t *loop, uv_signal_t *h, struct app_signals *s, int signum, struct err *e)
 {
     int rc = uv_signal_init(loop, h);
     h->data = s;
@@ -54,13 +57,15 @@ static bool watch(uv_loop_t *loop, uv_signal_t *h, struct signals *s, int signum
     return true;
 }
 
-static void unwatch(struct app *a, struct signals *s)
+static bool watch_signals(struct app *a, struct err *e)
 {
-    uv_signal_t *all[] = {&s->term, &s->interrupt, &s->hangup};
-    for (size_t i = 0; i < COUNT_OF(all); i++)
-        if (all[i]->data)
-            uv_close((uv_handle_t *)all[i], NULL);
-    (void)loop_step(a->control); /* the handles' last turn */
+    uv_loop_t *uv = loop_uv(a->control);
+    struct app_signals *s = a->signals = mem_zalloc(sizeof *a->signals);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    s->app = a;
+    return watch(uv, &s->term, s, SIGTERM, e) && watch(uv, &s->interrupt, s, SIGINT, e) &&
+           watch(uv, &s->hangup, s, SIGHUP, e);
 }
 
 /* --- drain
@@ -180,13 +185,10 @@ static void say_hello(const struct app *a)
 
 bool app_serve(struct app *a, struct err *e)
 {
-    struct signals s = {.app = a};
     (void)signal(SIGPIPE, SIG_IGN);
     if (!open_sockets(a, e))
         return false;
-    uv_loop_t *uv = loop_uv(a->control);
-    bool ok = watch(uv, &s.term, &s, SIGTERM, e) && watch(uv, &s.interrupt, &s, SIGINT, e) &&
-              watch(uv, &s.hangup, &s, SIGHUP, e);
+    bool ok = watch_signals(a, e);
     for (size_t i = 0; ok && i < a->n_workers; i++)
         ok = start_worker(a, &a->workers[i], e);
     if (ok) {
@@ -196,6 +198,5 @@ bool app_serve(struct app *a, struct err *e)
         loop_run(a->control);
     }
     a->state = APP_ENDED;
-    unwatch(a, &s);
     return ok;
 }

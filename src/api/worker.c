@@ -14,10 +14,21 @@ void lane_free(struct lane *l)
 {
     if (!l || --l->refs > 0)
         return;
-    route_free(l->route);
-    upstream_free(l->upstream);
-    snapshot_free(l->snapshot);
-    mem_free(l);
+    list_push(&l->worker->dead_lanes, &l->node);
+    loop_defer(l->worker->loop, &l->worker->bury);
+}
+
+static void on_bury(struct loop_task *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, bury);
+    struct list *n;
+    while ((n = list_pop(&w->dead_lanes)) != NULL) {
+        struct lane *l = LIST_ENTRY(n, struct lane, node);
+        route_free(l->route);
+        upstream_free(l->upstream);
+        snapshot_free(l->snapshot);
+        mem_free(l);
+    }
 }
 
 /* --- what a fusion asks of its worker
@@ -56,6 +67,7 @@ static struct lane *lane_new(struct worker *w, struct snapshot *s, struct err *e
     if (!l)
         return err_set(e, ERR_NOMEM, "out of memory"), NULL;
     l->refs = 1;
+    list_init(&l->node);
     l->worker = w;
     l->snapshot = snapshot_ref(s);
     struct upstream_env ue = {w->loop, w->http, w->gate, w->app->children, w->app->log};
@@ -163,6 +175,8 @@ bool worker_init(struct worker *w, struct app *a, struct loop *loop, struct err 
     rng_init_secure(&w->names);
     buf_init(&w->out, LIMIT_OUT_MAX_BYTES);
     list_init(&w->replies);
+    list_init(&w->dead_lanes);
+    loop_task_init(&w->bury, on_bury);
     w->app = a;
     w->own_loop = loop == NULL;
     w->loop = loop ? loop : loop_new(e);
@@ -191,6 +205,8 @@ void worker_stop(struct worker *w)
     }
     http_server_free(w->server);
     lane_free(w->lane);
+    loop_undefer(&w->bury);
+    on_bury(&w->bury);
     http_client_free(w->http);
     gate_free(w->gate);
     snapshot_free(w->next);

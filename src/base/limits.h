@@ -45,6 +45,8 @@
 #define LIMIT_STRUCTURED_BYTES MIB(4)
 /* Reads from one socket per turn of the loop, so that none starves the others. */
 #define LIMIT_READS_PER_TURN 32
+/* Threads that serve. */
+#define LIMIT_WORKERS 256
 /* Panel size and leaf calls of a nested recipe. */
 #define LIMIT_PANEL        16
 #define LIMIT_LEAF_CALLS   16

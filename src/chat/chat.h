@@ -228,11 +228,12 @@ enum chat_event_kind {
 /* Borrowed for the time of the call. */
 struct chat_event {
     enum chat_event_kind kind;
-    struct span id,
-        model; /* START: the upstream's answer id and model name; REASONING: id of the block */
-    const struct span
-        *ignored;     /* START: fields of the request that this upstream cannot take and */
-    size_t n_ignored; /* that do not change its answer */
+    /* START: the upstream's answer id and model name; REASONING: id of the block */
+    struct span id, model;
+    /* START: fields of the request that this upstream cannot take and that do not change its
+     * answer; of a fusion "B: user" */
+    const struct span *ignored;
+    size_t n_ignored;
     struct span text;
     struct span signature; /* REASONING; TOOL: to be replayed with the call */
     struct span format;    /* REASONING: whose signature, as in chat_part */
@@ -289,6 +290,7 @@ const struct chat_rule *chat_rule_against(const struct chat_rule *rules, struct 
 
 struct chat_start_opts {
     struct span request_id; /* for logs */
+    struct span fusion_id;  /* the fusion that the client called; empty: none. Lives as the call */
     int64_t deadline_us;    /* loop time of the total limit, 0: the source's own */
     unsigned depth;         /* fusions above this call: 0 for a client's */
     const char *role;       /* "call", "member", "judge": for the ledger; static */

@@ -5,8 +5,7 @@
 
 #include "config/config_priv.h"
 
-#define NAME_BYTES  64
-#define MAX_WORKERS 256
+#define NAME_BYTES 64
 /* Proxies on the way close a silent connection after a minute; beyond an hour it is a mistake. */
 #define MAX_KEEPALIVE_US (3600 * SECOND_US)
 
@@ -306,7 +305,7 @@ bool config_read_edge(struct snapshot *s, struct node root, struct err *e)
         node_bool(node_get(root, "insecure"), &c->insecure, e) &&
         read_proxies(node_get(root, "trusted_proxies"), &c->trusted_proxies, e) &&
         config_read_key(node_get(root, "key"), s, &c->api_key_ref, &c->api_key, e) &&
-        node_i64(node_get(root, "workers"), 0, MAX_WORKERS, &c->workers, e) &&
+        node_i64(node_get(root, "workers"), 0, LIMIT_WORKERS, &c->workers, e) &&
         node_duration(node_get(root, "drain"), SECOND_US, &c->drain_us, e) &&
         read_keepalive(node_get(root, "keepalive"), &c->keepalive_us, e) &&
         node_duration(node_get(root, "keepalive_after"), SECOND_US, &c->keepalive_after_us, e) &&

@@ -179,10 +179,12 @@ static bool read_modalities(struct wire_in *in, json_val *v)
     json_val *s;
     if (!json_is_arr(v))
         return wire_bad_type(in, "modalities", v, "a list");
-    for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &s);)
-        if (!span_eq(json_str(s), SPAN("text")))
-            return wire_bad_key(NULL, "modalities", in->e,
-                                "may only hold \"text\": other kinds of answers are not supported");
+    for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &s);) {
+        if (span_eq(json_str(s), SPAN("audio")))
+            in->r->audio_out = true; /* for who answers to refuse: no dialect here speaks */
+        else if (!span_eq(json_str(s), SPAN("text")))
+            return wire_bad_key(NULL, "modalities", in->e, "may only hold \"text\" and \"audio\"");
+    }
     return true;
 }
 

@@ -175,6 +175,8 @@ bool oai_write_request(const struct chat_request *r, const struct dialect_target
     bool same = span_eq(r->dialect, t->dialect);
     size_t from = out->n;
     struct json_w w;
+    if (r->audio_out)
+        return wire_bad_key(NULL, "modalities", e, "may not hold \"audio\": answers are text");
     json_w_init(&w, out, e);
     json_w_obj(&w);
     wire_str(&w, "model", t->model.p ? t->model : r->model);

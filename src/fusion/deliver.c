@@ -10,14 +10,31 @@ bool fusion_emit(struct fusion *f, const struct chat_event *ev)
     return f->state != FUSION_ENDED;
 }
 
+static void list_ignored(const struct slot *s, struct chat_event *start,
+                         struct span out[static MAX_IGNORED])
+{
+    for (size_t i = 0; i < s->n_ignored; i++) {
+        if (start->n_ignored == MAX_IGNORED) {
+            out[MAX_IGNORED - 1] = SPAN("...");
+            return;
+        }
+        out[start->n_ignored++] = s->ignored[i];
+    }
+}
+
 bool deliver_begin(struct fusion *f)
 {
+    struct span ignored[MAX_IGNORED];
+    struct chat_event start = {
+        .kind = CHAT_EV_START, .id = span_of(f->id), .model = f->client->model, .ignored = ignored};
     if (f->sent_start)
         return true;
     f->sent_start = true;
-    return fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_START,
-                                               .id = span_of(f->id),
-                                               .model = f->client->model});
+    for (size_t i = 0; i < f->plan.n_members; i++)
+        list_ignored(&f->slots[i], &start, ignored);
+    for (size_t i = 0; i < f->n_judge_calls; i++)
+        list_ignored(f->judges[i], &start, ignored);
+    return fusion_emit(f, &start);
 }
 
 /* The last event. The state goes first: a sink that cancels inside it cancels nothing. */

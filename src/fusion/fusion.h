@@ -70,7 +70,7 @@ MUST_USE bool fusion_plan_make(struct arena *a, const struct fusion_env *env,
                                const struct recipe *base, const struct chat_request *r,
                                const struct chat_rule *rules, struct fusion_plan *out,
                                struct err *e);
-/* {mode, members: [...], judge: [...], worst_cost_usd, ...} as docs/fusion.md describes it. */
+/* {mode, members: [...], judge: [...], worst_cost_usd, ...}: docs/api.md, "Plan". */
 MUST_USE bool fusion_plan_write(const struct fusion_plan *p, struct buf *out, struct err *e);
 
 /* A recipe as a source. Plain storage of the caller; must outlive its calls. Starting a fusion

@@ -69,11 +69,8 @@ bool judge_input(struct fusion *f, const struct fusion_model *m, const size_t *m
 bool judge_call(struct fusion *f, struct slot *s,
                 void (*on_event)(struct chat_sink *k, const struct chat_event *ev), struct err *e)
 {
-    struct chat_start_opts o = {.request_id = f->opts.request_id,
-                                .depth = f->opts.depth + 1,
-                                .role = "judge",
-                                .rules = s->model->rules};
-    f->deadline_us = o.deadline_us = fusion_deadline(f);
+    struct chat_start_opts o = fusion_call_opts(f, "judge", s->model);
+    f->deadline_us = o.deadline_us;
     s->sink.on_event = on_event;
     s->call = chat_start(s->model->source, &s->req, &o, &s->sink, e);
     s->begun = s->call != NULL;

@@ -48,10 +48,27 @@ static void first_piece(struct slot *s)
     slot_show(s, true);
 }
 
+/* Without memory the list stays short: it is for a person. */
+static void keep_ignored(struct slot *s, const struct chat_event *ev)
+{
+    struct arena *a = s->f->arena;
+    size_t n = ev->n_ignored < MAX_IGNORED ? ev->n_ignored : MAX_IGNORED;
+    if (n == 0 || s->ignored)
+        return;
+    s->ignored = arena_array(a, n, sizeof *s->ignored);
+    for (size_t i = 0; s->ignored && i < n; i++) {
+        struct span name = text_upto(ev->ignored[i], 64), label = s->pub->label;
+        name = arena_printf(a, "%.*s: %.*s", SPAN_ARG(label), SPAN_ARG(name));
+        if (name.p)
+            s->ignored[s->n_ignored++] = name;
+    }
+}
+
 void slot_note(struct slot *s, const struct chat_event *ev)
 {
     switch (ev->kind) {
     case CHAT_EV_START:
+        keep_ignored(s, ev);
         s->pub->state = CHAT_MEMBER_STARTED;
         slot_show(s, true);
         break;
@@ -104,13 +121,13 @@ void slot_fail(struct slot *s, const struct err *err)
 
 void slot_cancel(struct slot *s)
 {
-    struct chat_usage used = {.cost_nusd = -1};
+    struct chat_usage used = {.cost_nusd = -1, .estimated = true};
     struct chat_call *call = s->call;
     if (!call)
         return;
     s->call = NULL;
+    /* The call knows whether it says numbers of its own, or of nothing that was sent. */
     chat_cancel(call, &used);
-    used.estimated = true;
     s->pub->usage = used;
     s->got.has_usage = true;
     s->pub->total_us = now_of(s) - s->started_us;
@@ -231,11 +248,7 @@ bool member_start(struct fusion *f, size_t i, struct err *e)
 {
     const struct plan_member *m = &f->plan.members[i];
     struct slot *s = &f->slots[i];
-    struct chat_start_opts o = {.request_id = f->opts.request_id,
-                                .deadline_us = fusion_deadline(f),
-                                .depth = f->opts.depth + 1,
-                                .role = "member",
-                                .rules = m->model->rules};
+    struct chat_start_opts o = fusion_call_opts(f, "member", m->model);
     struct err failure = {0};
     *s = (struct slot){.f = f, .model = m->model, .pub = &f->members[i], .sink.on_event = on_event};
     s->started_us = loop_now_us(f->env->loop);

@@ -56,10 +56,7 @@ static bool check_request(const struct chat_request *r, const struct recipe *rec
                          "model such as '%.*s'",
                          SPAN_ARG(model));
     if (r->audio_out)
-        return err_field(e, "modalities",
-                         "a recipe answers in text only: call a model such as "
-                         "'%.*s' for audio",
-                         SPAN_ARG(model));
+        return err_field(e, "modalities", "may not hold \"audio\": a recipe answers in text");
     if (r->n_tools > 0)
         return err_field(e, "tools",
                          "tools through a recipe come with the full fusion of a later "

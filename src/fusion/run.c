@@ -74,6 +74,19 @@ int64_t fusion_deadline(const struct fusion *f)
     return own > 0 && (limit == 0 || own < limit) ? own : limit;
 }
 
+/* A recipe inside a recipe books under the id that the client gets to see. */
+struct chat_start_opts fusion_call_opts(const struct fusion *f, const char *role,
+                                        const struct fusion_model *m)
+{
+    return (struct chat_start_opts){.request_id = f->opts.request_id,
+                                    .fusion_id = f->opts.fusion_id.n > 0 ? f->opts.fusion_id
+                                                                         : span_of(f->id),
+                                    .deadline_us = fusion_deadline(f),
+                                    .depth = f->opts.depth + 1,
+                                    .role = role,
+                                    .rules = m->rules};
+}
+
 void fusion_stop_all(struct fusion *f)
 {
     for (size_t i = 0; i < f->plan.n_members; i++)

@@ -14,10 +14,13 @@
 #include "fusion/canon.h"
 #include "fusion/plan_priv.h"
 #include "fusion/prompt.h"
+#include "fusion/unfence.h"
 #include "fusion/verdict.h"
 #include "fusion/vote.h"
 
 #define MAX_JUDGE_CALLS (4 * VERDICT_CALLS)
+/* Fields left out that are listed, of all calls together; more end in "...". */
+#define MAX_IGNORED 64
 
 enum fusion_state {
     FUSION_NEW,        /* members are being started; no event may go out yet */
@@ -48,6 +51,8 @@ struct slot {
     bool begun;       /* start() gave a call */
     bool refused;     /* the answer is a refusal */
     char label[12];
+    struct span *ignored; /* fields that its upstream was not sent, "B: user" */
+    size_t n_ignored;
 };
 
 /* How the present verdict came to be asked for. */
@@ -103,6 +108,7 @@ struct fusion {
     size_t writer; /* WRITING, RELAYING: index into judge_list */
     char lead[32]; /* white space before the written answer's first word */
     size_t n_lead;
+    struct unfence unfence_text, unfence_reasoning, unfence_refusal; /* of the present writer */
 
     bool progress, paused, sent_start, sent_text;
     const char *degraded;
@@ -130,6 +136,9 @@ static inline void fusion_leave(struct fusion *f)
 {
     f->on_stack--;
 }
+/* What members and judges are started with. */
+struct chat_start_opts fusion_call_opts(const struct fusion *f, const char *role,
+                                        const struct fusion_model *m);
 /* When a call that starts now must end: loop time, 0: no limit. */
 int64_t fusion_deadline(const struct fusion *f);
 /* Timer and tasks of a new fusion. */

@@ -1,4 +1,5 @@
-/* fusion/write.c - the written answer: the judge's text goes to the client as it comes.
+/* fusion/write.c - the written answer: the judge's text goes to the client as it comes, without the
+ * fences that a small model copies from its material (unfence.h).
  *
  * Until the first byte has gone out a judge that fails is replaced by the next one, and at last by
  * a member's answer; after it a failure is an error, never a second answer and never a fake end. */
@@ -20,7 +21,7 @@ static bool begin(struct fusion *f, struct slot *s)
     if (f->state == FUSION_RELAYING)
         return true;
     fusion_to(f, FUSION_RELAYING);
-    if (f->paused)
+    if (f->paused && s->call) /* all it said may have been held back until its end */
         chat_pause(s->call);
     return deliver_begin(f);
 }
@@ -32,36 +33,88 @@ static bool send_lead(struct fusion *f)
     return lead.n == 0 || fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = lead});
 }
 
-/* White space alone is no answer: it is held back until a word follows, as far as it is short. */
-static void relay_text(struct fusion *f, struct slot *s, const struct chat_event *ev)
+/* White space alone is no answer: it is held back until a word follows, as far as it is short.
+ * False when the client cancelled. */
+static bool send_text(struct fusion *f, struct slot *s, struct span text)
 {
-    if (!f->sent_text && span_trim(ev->text).n == 0 && ev->text.n <= sizeof f->lead - f->n_lead) {
-        if (ev->text.n > 0)
-            memcpy(f->lead + f->n_lead, ev->text.p, ev->text.n);
-        f->n_lead += ev->text.n;
-        return;
+    if (!f->sent_text && span_trim(text).n == 0 && text.n <= sizeof f->lead - f->n_lead) {
+        if (text.n > 0)
+            memcpy(f->lead + f->n_lead, text.p, text.n);
+        f->n_lead += text.n;
+        return true;
     }
     if (!begin(f, s) || !send_lead(f))
-        return;
+        return false;
     f->sent_text = true;
-    if (!fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = ev->text}))
-        return;
-    slot_show(s, false);
+    return fusion_emit(f, &(struct chat_event){.kind = CHAT_EV_TEXT, .text = text});
 }
 
-static void relay_other(struct fusion *f, struct slot *s, const struct chat_event *ev)
+/* A piece of reasoning or of a refusal, like ev. False when the client cancelled. */
+static bool send_other(struct fusion *f, struct slot *s, const struct chat_event *ev,
+                       struct span text, struct span signature)
 {
-    struct chat_event out = {.kind = ev->kind,
-                             .text = ev->text,
-                             .signature = ev->signature,
-                             .format = ev->format,
-                             .id = ev->id};
-    s->refused = s->refused || ev->kind == CHAT_EV_REFUSAL;
-    /* A judge that refuses outright has not answered; another may. */
-    if (ev->kind == CHAT_EV_REFUSAL && !f->sent_text)
+    struct chat_event out = {
+        .kind = ev->kind, .text = text, .signature = signature, .format = ev->format, .id = ev->id};
+    return begin(f, s) && fusion_emit(f, &out);
+}
+
+/* The reasoning is over, or its block: what was held back of it. like: of that block, or NULL. */
+static bool end_reasoning(struct fusion *f, struct slot *s, const struct chat_event *like)
+{
+    struct span rest = unfence_end(&f->unfence_reasoning);
+    struct chat_event ev = {.kind = CHAT_EV_REASONING};
+    return rest.n == 0 || send_other(f, s, like ? like : &ev, rest, SPAN(""));
+}
+
+static void relay_text(struct fusion *f, struct slot *s, const struct chat_event *ev)
+{
+    struct span in = ev->text, out;
+    if (!end_reasoning(f, s, NULL))
         return;
-    if (begin(f, s) && !fusion_emit(f, &out))
+    while (unfence_next(&f->unfence_text, &in, &out))
+        if (!send_text(f, s, out))
+            return;
+    if (f->sent_text)
+        slot_show(s, false);
+}
+
+static void relay_reasoning(struct fusion *f, struct slot *s, const struct chat_event *ev)
+{
+    struct unfence *u = &f->unfence_reasoning;
+    struct span in = ev->text, out;
+    while (unfence_next(u, &in, &out))
+        if (!send_other(f, s, ev, out, SPAN("")))
+            return;
+    if (ev->signature.n == 0)
+        return;
+    if (!end_reasoning(f, s, ev))
+        return;
+    /* What was signed is not what went out: nobody would take that signature back. */
+    bool altered = u->found;
+    u->found = false;
+    if (!altered && !send_other(f, s, ev, SPAN(""), ev->signature))
         return; /* cancelled: the caller sees the state */
+}
+
+static void relay_refusal(struct fusion *f, struct slot *s, const struct chat_event *ev)
+{
+    struct span in = ev->text, out;
+    s->refused = true;
+    /* A judge that refuses outright has not answered; another may. */
+    if (!f->sent_text)
+        return;
+    while (unfence_next(&f->unfence_refusal, &in, &out))
+        if (!send_other(f, s, ev, out, SPAN("")))
+            return;
+}
+
+/* The judge has ended: what was held back of its words. False when the client cancelled. */
+static bool relay_rest(struct fusion *f, struct slot *s)
+{
+    struct span text = unfence_end(&f->unfence_text), refusal = unfence_end(&f->unfence_refusal);
+    struct chat_event ev = {.kind = CHAT_EV_REFUSAL};
+    return end_reasoning(f, s, NULL) && (text.n == 0 || send_text(f, s, text)) &&
+           (refusal.n == 0 || send_other(f, s, &ev, refusal, SPAN("")));
 }
 
 /* --- the end of the judge's call ---------------------------------------------------------------
@@ -95,6 +148,8 @@ static void wrote_nothing(struct fusion *f, struct slot *s)
 static void judge_broke(struct fusion *f, struct slot *s, const struct err *err)
 {
     struct err e = *err;
+    if (f->state == FUSION_RELAYING && !relay_rest(f, s))
+        return;
     judge_failed(f, s, err);
     if (f->state == FUSION_ENDED)
         return;
@@ -109,6 +164,8 @@ static void judge_broke(struct fusion *f, struct slot *s, const struct err *err)
 static void judge_finished(struct fusion *f, struct slot *s, const struct chat_event *ev)
 {
     slot_end(s);
+    if (!relay_rest(f, s))
+        return;
     if (!f->sent_text) {
         wrote_nothing(f, s);
         return;
@@ -132,8 +189,10 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
             relay_text(f, s, ev);
             break;
         case CHAT_EV_REASONING:
+            relay_reasoning(f, s, ev);
+            break;
         case CHAT_EV_REFUSAL:
-            relay_other(f, s, ev);
+            relay_refusal(f, s, ev);
             break;
         case CHAT_EV_FINISH:
             judge_finished(f, s, ev);
@@ -184,6 +243,8 @@ static bool ask(struct fusion *f, const struct fusion_model *m, struct err *e)
         return false;
     s->req = req;
     f->n_lead = 0;
+    unfence_init(&f->unfence_text, j.nonce);
+    f->unfence_reasoning = f->unfence_refusal = f->unfence_text;
     if (judge_call(f, s, on_event, e))
         return true;
     judge_failed(f, s, e);

@@ -213,12 +213,11 @@ void http_reply(struct http_exchange *x, int status, const struct http_header *h
     conn_poke(c);
 }
 
-void answer_error(struct http_exchange *x, int status, struct span body)
+void answer_error(struct http_exchange *x, int status, const struct http_header *h,
+                  size_t n_headers, struct span body)
 {
-    static const struct http_header type = {SPAN_INIT("content-type"),
-                                            SPAN_INIT("application/json")};
     x->conn->close_after = true;
-    if (!put_whole(x, status, &type, 1, body))
+    if (!put_whole(x, status, h, n_headers, body))
         x->conn->doomed = true;
 }
 
@@ -241,16 +240,15 @@ bool http_begun(const struct http_exchange *x)
     return x->begun;
 }
 
-static bool add_streamed(struct http_exchange *x, struct span bytes)
+static bool add_streamed(struct http_exchange *x, struct span bytes, struct err *e)
 {
     struct conn *c = x->conn;
-    struct err e;
     char *at;
     if (bytes.n > LIMIT_OUT_MAX_BYTES || c->out.n > LIMIT_OUT_MAX_BYTES - bytes.n)
-        return false;
+        return err_set(e, ERR_LIMIT, "more than %zu bytes are unsent", LIMIT_OUT_MAX_BYTES);
     if (!x->chunked)
-        return buf_add(&c->out, bytes, &e);
-    if (!buf_room(&c->out, CHUNK_PREFIX + bytes.n + CHUNK_TAIL, &at, &e))
+        return buf_add(&c->out, bytes, e);
+    if (!buf_room(&c->out, CHUNK_PREFIX + bytes.n + CHUNK_TAIL, &at, e))
         return false;
     if (!c->chunk_open) {
         c->chunk_open = true;
@@ -258,7 +256,7 @@ static bool add_streamed(struct http_exchange *x, struct span bytes)
         memcpy(at, "00000000\r\n", CHUNK_PREFIX);
         buf_grew(&c->out, CHUNK_PREFIX);
     }
-    return buf_add(&c->out, bytes, &e);
+    return buf_add(&c->out, bytes, e);
 }
 
 bool http_write(struct http_exchange *x, struct span bytes)
@@ -268,13 +266,23 @@ bool http_write(struct http_exchange *x, struct span bytes)
     if (x->no_body || bytes.n == 0)
         return true;
     struct conn *c = x->conn;
-    if (!add_streamed(x, bytes) || (c->out.n > LIMIT_OUT_HIGH_BYTES && !conn_flush(c)))
+    struct err e; /* large: set where something fails */
+    if (!add_streamed(x, bytes, &e)) {
         c->doomed = true;
+        c->given_up = e.cls;
+    } else if (c->out.n > LIMIT_OUT_HIGH_BYTES && !conn_flush(c)) {
+        c->doomed = true;
+    }
     conn_poke(c);
     if (c->doomed)
         return false;
     x->told_full = c->out.n > LIMIT_OUT_HIGH_BYTES;
     return !x->told_full;
+}
+
+enum err_class http_given_up(const struct http_exchange *x)
+{
+    return x->conn->given_up;
 }
 
 void http_end(struct http_exchange *x)

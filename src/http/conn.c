@@ -152,14 +152,16 @@ static void refuse(struct conn *c, const struct err *why)
         conn_lost(c);
         return;
     }
+    struct http_header h[HTTP_BAD_HEADERS];
+    size_t n = 0;
     struct buf body;
     buf_init(&body, KIB(64));
     if (c->server->handler->on_bad_request != NULL)
-        c->server->handler->on_bad_request(c->server->app, x, why, &body);
+        n = c->server->handler->on_bad_request(c->server->app, x, why, &body, h);
     if (c->x == x) {
         void *owner = x->owner;
         void (*on_close)(void *) = x->on_close;
-        answer_error(x, why->status, buf_span(&body));
+        answer_error(x, why->status, h, n, buf_span(&body));
         x->gone = true;
         if (on_close != NULL)
             on_close(owner);
@@ -195,12 +197,12 @@ static void on_head(struct conn *c, bool more_here)
     struct http_server *s = c->server;
     struct http_exchange *x = c->x;
     struct err e;
-    exchange_set_target(x);
     x->started_us = loop_now_us(s->loop);
     if (!check_expect(c)) {
         refuse_with(c, ERR_INPUT, 417, "an expectation other than 100-continue");
         return;
     }
+    exchange_set_target(x);
     conn_to(c, CONN_BODY);
     size_t max = s->handler->on_head(s->app, x);
     if (c->x != x)

@@ -39,6 +39,8 @@ enum http_method {
     HTTP_METHOD_OTHER
 };
 
+#define HTTP_BAD_HEADERS 12
+
 struct http_handler {
     /* The head is whole, no body byte was read. Returns how large a body may be (bytes); the
      * handler may also answer now (http_reply): the body is skipped or the connection closed. */
@@ -46,12 +48,12 @@ struct http_handler {
     /* Head and body are whole: answer now or later. */
     void (*on_request)(void *app, struct http_exchange *x);
     /* The client's bytes were broken or too large before a request could be made of them: fill
-     * `body` (already initialised) with an error body in the right dialect; the server adds the
-     * head (content-type application/json, connection: close). x may have no path. e->status is
-     * 400, 408 (head or body too slow), 413, 414, 417 or 431. When the handler has already called
-     * http_watch(), its on_close follows. */
-    void (*on_bad_request)(void *app, struct http_exchange *x, const struct err *e,
-                           struct buf *body);
+     * `body` (already initialised) with an error body in the right dialect and h with its headers,
+     * and return how many; the server adds connection: close. x has a path only when on_head has
+     * seen it; of its headers those that came. e->status is 400, 408 (head or body too slow), 413,
+     * 414, 417 or 431. When the handler has already called http_watch(), its on_close follows. */
+    size_t (*on_bad_request)(void *app, struct http_exchange *x, const struct err *e,
+                             struct buf *body, struct http_header h[static HTTP_BAD_HEADERS]);
 };
 
 struct http_server_config {
@@ -121,6 +123,9 @@ void http_begin(struct http_exchange *x, int status, const struct http_header *h
  * chunk and one syscall. Returns false when more than LIMIT_OUT_HIGH_BYTES wait: stop until
  * on_drain. Over LIMIT_OUT_MAX_BYTES the connection is closed (on_close). */
 bool http_write(struct http_exchange *x, struct span bytes);
+/* Why a streamed answer is given up, also within on_close: ERR_LIMIT (more than LIMIT_OUT_MAX_BYTES
+ * unsent), ERR_NOMEM; ERR_NONE: it is not, or because the client has left. */
+enum err_class http_given_up(const struct http_exchange *x);
 bool http_begun(const struct http_exchange *x);
 /* Ends a streamed answer cleanly; x is gone. */
 void http_end(struct http_exchange *x);

@@ -76,13 +76,14 @@ struct conn {
     int64_t read_us;  /* last read */
     int64_t write_us; /* last byte taken by the client, or when waiting began */
     bool local, served, chunk_open;
-    bool busy;        /* inside an event: what the handler asks for is done at its end */
-    bool again;       /* asked for while busy */
-    bool blocked;     /* the socket takes no more for now */
-    bool fin;         /* the client has ended its side */
-    bool close_after; /* the answer says connection: close */
-    bool linger;      /* unread bytes may come: close gently */
-    bool doomed;      /* cannot go on, found outside an event */
+    bool busy;               /* inside an event: what the handler asks for is done at its end */
+    bool again;              /* asked for while busy */
+    bool blocked;            /* the socket takes no more for now */
+    bool fin;                /* the client has ended its side */
+    bool close_after;        /* the answer says connection: close */
+    bool linger;             /* unread bytes may come: close gently */
+    bool doomed;             /* cannot go on, found outside an event */
+    enum err_class given_up; /* doomed by a streamed answer: see http_given_up() */
 };
 
 struct http_exchange {
@@ -119,8 +120,9 @@ void conn_finish(struct http_exchange *x);
 /* --- answer.c --------------------------------------------------------------------------------- */
 /* Sends what waits; false when the connection is broken. */
 bool conn_flush(struct conn *c);
-/* An answer that the server makes itself: JSON body, connection: close. */
-void answer_error(struct http_exchange *x, int status, struct span body);
+/* An answer to what is no request: connection: close. */
+void answer_error(struct http_exchange *x, int status, const struct http_header *h,
+                  size_t n_headers, struct span body);
 
 /* --- exchange.c ------------------------------------------------------------------------------- */
 MUST_USE struct http_exchange *exchange_new(struct http_server *s, struct conn *c);

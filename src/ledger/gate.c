@@ -108,7 +108,7 @@ void gate_settle(struct gate *g, const struct gate_intent *i, const struct chat_
     struct store_call row = {
         .id = span_of(i->id),
         .request_id = i->request_id,
-        .fusion_id = SPAN(""),
+        .fusion_id = i->fusion_id,
         .role = span_of(i->role),
         .provider = m->provider->name,
         .model = m->name,

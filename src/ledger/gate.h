@@ -16,11 +16,11 @@
 
 struct gate;
 
-/* What is about to be sent. Spans must live until the ticket's answer. */
+/* What is about to be sent. Spans must live until it is settled. */
 struct gate_intent {
-    char id[32]; /* "call_..." set by gate_ask() */
-    struct span request_id;
-    const char *role; /* static */
+    char id[32];                       /* "call_..." set by gate_ask() */
+    struct span request_id, fusion_id; /* fusion_id: empty when there is none */
+    const char *role;                  /* static */
     const struct config_model *model;
     struct span host;
     int64_t bound_nusd; /* upper bound, -1 unknown */

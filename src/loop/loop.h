@@ -1,5 +1,5 @@
-/* loop/loop.h - one event loop per worker thread: timers, deferred tasks, posts from other threads,
- * blocking jobs; and the same loop under a fake clock.
+/* loop/loop.h - one event loop per worker thread: timers, deferred tasks, posts from other threads;
+ * and the same loop under a fake clock.
  *
  * The real loop runs on libuv; sockets (http/) reach it by loop_uv(). The simulated loop has no
  * sockets: time jumps to the next timer, order is decided by (time, sequence), so a run is a pure
@@ -21,8 +21,8 @@ struct uv_loop_s;
 MUST_USE struct loop *loop_new(struct err *e);     /* owned */
 MUST_USE struct loop *loop_sim_new(struct err *e); /* owned; now starts at 1 s */
 /* Timers, tasks and posts still queued are dropped and stand as not armed afterwards. Real loops:
- * open libuv handles are closed, close callbacks run, and jobs in flight are waited for (their done
- * runs). Threads that post must have finished. Not from a callback of this loop. */
+ * open libuv handles are closed, close callbacks run, and libuv requests in flight are waited for
+ * (their callbacks run). Threads that post must have finished. Not from a callback of this loop. */
 void loop_free(struct loop *l);
 AUTO_DEFINE(loop)
 /* Runs until loop_stop(); simulated loops also until nothing is left to do. */
@@ -69,15 +69,5 @@ void loop_post(struct loop *l, struct loop_task *t);
 /* From l's thread: takes a posted task back, so that its memory may go; fine when it is not
  * queued. Who else posts it must have ended. */
 void loop_unpost(struct loop *l, struct loop_task *t);
-
-/* --- blocking work ---------------------------------------------------------------------------- */
-/* job->work runs on a pool thread, then job->done on the loop's thread. The job must live until
- * done. Not for simulated loops (ERR_STATE). The pool is libuv's, which DNS shares: short jobs
- * only. */
-struct loop_job {
-    void (*work)(struct loop_job *j);
-    void (*done)(struct loop_job *j);
-};
-MUST_USE bool loop_work(struct loop *l, struct loop_job *j, struct err *e);
 
 #endif

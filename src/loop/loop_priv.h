@@ -32,7 +32,7 @@ void loop_run_deferred(struct loop *l);
 void loop_run_posted(struct loop *l);
 
 MUST_USE struct loop_real *loop_real_new(struct loop *l, struct err *e);
-/* Closes all handles, waits for jobs in flight (their done() runs). */
+/* Closes all handles, waits for requests in flight (their callbacks run). */
 void loop_real_free(struct loop_real *r);
 void loop_real_run(struct loop_real *r);
 void loop_real_step(struct loop_real *r);

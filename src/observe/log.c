@@ -253,3 +253,20 @@ void log_err(struct log *l, enum log_level level, const char *event, struct span
         f[n++] = LOG_I("upstream_status", e->upstream_status);
     log_event(l, level, event, f, n);
 }
+
+bool log_quota_take(struct log_quota *q, int64_t now_us, uint64_t *out_hidden)
+{
+    int64_t seconds = (now_us - q->since_us) / 1000000;
+    if (seconds > 0) {
+        q->since_us += seconds * 1000000;
+        q->used -= seconds < (int64_t)q->used ? (unsigned)seconds : q->used;
+    }
+    if (q->used >= LOG_QUOTA_BURST) {
+        q->hidden++;
+        return false;
+    }
+    q->used++;
+    *out_hidden = q->hidden;
+    q->hidden = 0;
+    return true;
+}

@@ -41,6 +41,19 @@ void log_event(struct log *l, enum log_level level, const char *event, const str
 /* An error with its class, code and message. */
 void log_err(struct log *l, enum log_level level, const char *event, struct span request_id,
              const struct err *e);
+
+/* Lines that anybody can cause: LOG_QUOTA_BURST at once, then one a second. Plain storage, zeroed;
+ * of one thread. */
+#define LOG_QUOTA_BURST 20
+struct log_quota {
+    int64_t since_us;
+    unsigned used;
+    uint64_t hidden;
+};
+/* Whether one may be written at now_us (monotonic). True: *out_hidden is how many were refused
+ * since the last yes. */
+bool log_quota_take(struct log_quota *q, int64_t now_us, uint64_t *out_hidden);
+
 #define LOG_EVENT(l, level, event, ...)                                                            \
     log_event((l), (level), (event), (const struct log_field[]){__VA_ARGS__},                      \
               COUNT_OF(((const struct log_field[]){__VA_ARGS__})))

@@ -4,8 +4,7 @@
  * their reply posted back to their loop. Operations that wait together share one commit (group
  * commit). ledger.db: synchronous FULL; after a failed write it refuses until restart. archive.db:
  * synchronous NORMAL; bounded queue, a slow or broken archive drops rows, counts them and never
- * stops a call. A lock file in the state directory keeps a second process out. PostgreSQL will
- * stand behind the same functions (docs/architecture.md). */
+ * stops a call. A lock file in the state directory keeps a second process out. */
 #ifndef FUSOR_STORE_STORE_H
 #define FUSOR_STORE_STORE_H
 

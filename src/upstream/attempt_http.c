@@ -130,7 +130,9 @@ static bool tell_start(struct attempt *a, const struct chat_event *ev)
         return true;
     return attempt_emit(a, &(struct chat_event){.kind = CHAT_EV_START,
                                                 .id = span_of(a->intent.id),
-                                                .model = a->model->id});
+                                                .model = a->model->id,
+                                                .ignored = a->notes.ignored,
+                                                .n_ignored = a->notes.n});
 }
 
 /* False: the answer is over, one way or the other. */

@@ -259,6 +259,7 @@ static struct chat_call *recorded_start(struct chat_source *source, const struct
     if (c->piece_bytes < MIN_PIECE_BYTES)
         c->piece_bytes = MIN_PIECE_BYTES;
     c->intent = (struct gate_intent){.request_id = o->request_id,
+                                     .fusion_id = o->fusion_id,
                                      .role = o->role != NULL ? o->role : "call",
                                      .model = s->model,
                                      .host = SPAN(""),

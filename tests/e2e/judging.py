@@ -1,6 +1,6 @@
 """How a mock judge reads what it is asked, and what it replies.
 
-It knows the layout of a judge's prompt (docs/fusion.md, "Judge") as a model would: the code
+It knows the layout of a judge's prompt (docs/fusion.md, "The judge") as a model would: the code
 that makes a line a fence is announced, and what stands between two fences is an answer. A judge
 with `obey` does what any text outside the fences tells it to: answers must not get there.
 """

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -14,6 +15,8 @@ GOOD = {"model": "alpha", "messages": [{"role": "user", "content": "Hi"}]}
 def well_formed(reply) -> dict:
     """Every error has the four keys and the headers that every answer has."""
     assert reply.headers["content-type"] == "application/json"
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", reply.headers["x-request-id"])
+    assert int(reply.headers["x-fusor-overhead-us"]) >= 0
     error = reply.error
     assert set(error) == {"message", "type", "param", "code"} and error["message"]
     return error
@@ -89,6 +92,7 @@ def test_broken_json_says_what_and_where(server, mock, body, said):
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"fusion": 3}, "fusion"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
     ],
 )
 def test_wrong_types_name_the_field(server, mock, change, param):
@@ -154,7 +158,8 @@ def test_too_large(server, mock):
                 w.send(piece)
         except OSError:
             pass  # it has closed already
-        assert w.read().status == 413
+        reply = w.read()
+        assert reply.status == 413 and well_formed(reply)
     assert mock.calls_now() == []
 
 
@@ -173,6 +178,7 @@ def test_large_bodies_pass(server, mock):
     [
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", CHAT, 405, "method_not_allowed"),
+        ("OPTIONS", CHAT, 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("GET", "/nothing", 404, "unknown_route"),
         ("GET", "/v1/models/", 404, "unknown_route"),
@@ -185,13 +191,14 @@ def test_large_bodies_pass(server, mock):
     ],
 )
 def test_routes(server, method, path, status, code):
+    allow = {CHAT: "POST", "/v1/models": "GET, HEAD"}
     body = GOOD if method == "POST" else None
     reply = server.ask(method, path, body)
     if status is None:
         assert reply.status in (400, 405, 501)
         return
     assert (reply.status, well_formed(reply)["code"]) == (status, code)
-    assert reply.headers["x-request-id"]
+    assert reply.headers.get("allow") == (allow[path] if status == 405 else None)
 
 
 @pytest.mark.parametrize(
@@ -379,11 +386,56 @@ def test_broken_heads(server, mock, name):
     assert mock.calls_now() == []
 
 
+def client_errors(g) -> int:
+    text = g.ask("GET", "/metrics").body.decode()
+    return int(re.search(r'fusor_requests_total\{outcome="client_error"\} (\d+)', text)[1])
+
+
+def test_what_is_no_request_is_known_all_the_same(start):
+    """An id, a line in the log, a count; in the archive if only its body is at fault."""
+    g = start()
+    before = client_errors(g)
+    with g.wire() as w:
+        w.send(b"GET /healthz HTTP/1.1\r\nx-request-id: broken-1\r\nhost : l\r\n\r\n")
+        assert w.read().headers["x-request-id"] == "broken-1"
+    with g.wire() as w:
+        head = {"content-type": "application/json", "transfer-encoding": "chunked"}
+        w.send(w.request("POST", CHAT, None, head | {"x-request-id": "broken-2"}) + b"zz\r\n")
+        reply = w.read()
+        assert reply.status == 400 and reply.headers["x-request-id"] == "broken-2"
+    assert client_errors(g) == before + 2
+    lines = {x["id"]: x for x in g.log("request") if x["id"].startswith("broken")}
+    assert [(x["status"], x["outcome"]) for x in lines.values()] == [(400, "input")] * 2
+    assert lines["broken-2"]["route"] == CHAT and lines["broken-1"]["route"] == ""
+    rows = g.wait(lambda: g.rows("archive.db", "SELECT * FROM request"), why="the archive")
+    assert [(r["id"], r["status"]) for r in rows] == [("broken-2", 400)]
+
+
+def test_strangers_do_not_fill_the_disk(start):
+    """What needs no key is logged within a quota, and said how much was not; the rest always."""
+    g = start(workers=1)
+    before = client_errors(g)
+    for i in range(50):
+        with g.wire() as w:
+            w.send(b"nonsense\r\n\r\n")
+            assert w.read().status == 400
+        assert g.ask("GET", "/nothing").status == 404
+        assert g.chat("alpha").status == 200
+    assert client_errors(g) == before + 100
+    lines = g.log("request")
+    assert sum(x["route"] == CHAT for x in lines) == 50
+    assert 20 <= sum(x["status"] in (400, 404) for x in lines) < 60
+    time.sleep(1.1)
+    assert g.ask("GET", "/healthz").status == 200
+    assert sum(x["count"] for x in g.log("requests_not_logged")) >= 40
+
+
 def test_limits_of_the_head(server):
     for headers in ({"x-big": "a" * 40_000}, {f"x-{i}": "1" for i in range(120)}):
         with server.wire() as w:
             w.send(w.request("GET", "/healthz", headers=headers))
-            assert w.read().status in (400, 413, 431)
+            reply = w.read()
+            assert reply.status in (400, 413, 431) and well_formed(reply)
     with server.wire() as w:
         w.send(w.request("GET", "/v1/models/" + "m" * 10_000))
         assert w.read().status in (400, 404, 413, 414)

@@ -57,6 +57,12 @@ def test_one_fusion(server):
     assert [r["role"] for r in sorted(rows, key=lambda r: r["role"])] == ["judge"] + ["member"] * 3
     assert sum(r["cost_nusd"] for r in rows) == nusd(usage["cost"]) == sum_of_calls(usage)
     assert {r["model"] for r in rows} == {"alpha", "beta", "gamma", "writer"}
+    assert {r["fusion_id"] for r in rows} == {usage["fusion"]["fusion_id"]}
+
+
+def test_a_call_outside_a_fusion_has_no_fusion_id(server):
+    server.chat("alpha", headers={"x-request-id": "ledger-alone"})
+    assert rows_of(server, "ledger-alone", 1)[0]["fusion_id"] == ""
 
 
 def test_free_and_unpriced(server):
@@ -105,6 +111,22 @@ def test_a_client_that_leaves_is_booked(server, mock):
     assert row["output"] > 0 and row["cost_nusd"] > 0
 
 
+def test_a_fusion_whose_client_leaves(server, mock):
+    """Members and judge are closed and booked, and the archive knows what it was."""
+    fusion = {"panel": ["mock/say:n=1000,gap=10", "alpha", "beta"], "quorum": 3}
+    with server.wire() as w:
+        body = {"model": "best", "messages": [{"role": "user", "content": "Hi"}], "fusion": fusion}
+        w.send(w.request("POST", "/v1/chat/completions", body, {"x-request-id": "fusion-left"}))
+        mock.wait(lambda: len(mock.calls_now()) == 3)
+        w.leave("rst")
+    rows = rows_of(server, "fusion-left", 3)
+    assert "cancelled" in {r["outcome"] for r in rows}
+    select = "SELECT * FROM request WHERE id = 'fusion-left'"
+    (row,) = server.wait(lambda: server.rows("archive.db", select), why="the archive")
+    assert (row["status"], row["outcome"], row["mode"], row["calls"]) == (499, "left", "best_of", 3)
+    assert row["cost_nusd"] == sum(r["cost_nusd"] for r in rows)
+
+
 def test_bills_on(start, mock):
     """Where closing a connection does not stop the bill, the cap is booked."""
     from gateway import provider as provider_entry
@@ -127,6 +149,21 @@ def test_bills_on(start, mock):
         w.until(b"w5 ")
     (row,) = rows_of(g, "bills-on", 1)
     assert (row["output"], row["estimated"]) == (700, 1)
+
+
+def test_what_a_failed_fusion_cost_is_in_the_books(server):
+    """The client gets the error alone."""
+    fusion = {"judge": "mock/merge:gap=5,cut=2", "quorum": 3}
+    reply = server.chat("trio", stream=True, fusion=fusion, headers={"x-request-id": "broke"})
+    assert reply.status == 200 and '"error"' in reply.events()[-1]
+    assert b'"usage"' not in reply.body
+    rows = rows_of(server, "broke", 4)
+    select = "SELECT * FROM request WHERE id = 'broke'"
+    (archived,) = server.wait(lambda: server.rows("archive.db", select), why="the archive")
+    assert archived["outcome"] == "cut" and archived["calls"] == 4
+    assert archived["cost_nusd"] == sum(r["cost_nusd"] for r in rows) > 0
+    (line,) = [x for x in server.log("request") if x["id"] == "broke"]
+    assert line["cost_nusd"] == archived["cost_nusd"]
 
 
 def test_one_row_for_each_request_in_the_archive(server):

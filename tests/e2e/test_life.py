@@ -109,6 +109,7 @@ def test_a_running_request_keeps_its_configuration(start, mock):
         g.write(
             {
                 "listen": "127.0.0.1:0",
+                "workers": 2,
                 "providers": g.config["providers"],
                 "models": {},
                 "fusions": {"solo": {"panel": ["mock/say:text=new"], "judge": "mock/merge"}},
@@ -127,6 +128,8 @@ def test_a_running_request_keeps_its_configuration(start, mock):
         ("listn: 127.0.0.1:1", r"fusor\.yaml:\d+:\d+: .*listn.*listen"),
         ("models: [", r"fusor\.yaml:\d+"),
         ("listen: 127.0.0.1:8", r"listen cannot change"),
+        ("workers: 3", r"workers cannot change"),
+        ("half_close: keep", r"half_close cannot change"),
         ("state_dir: /tmp/elsewhere", r"no server runs .*/tmp/elsewhere"),
         (
             "providers: {p: {kind: openai, base_url: 'http://a/v1', key: 'sk-literal-123'}}",
@@ -149,6 +152,12 @@ def test_a_bad_file_changes_nothing(start, change, said):
     assert g.chat("trio").status == 200
     g.write(before)
     assert g.run("reload", "-c", str(g.file)).returncode == 0
+
+
+def test_as_many_workers_as_configured(start):
+    g = start(workers=100)  # more than any machine of ours has cores
+    with Wire(unix=g.socket) as w:
+        assert w.ask("GET", "/admin/state", headers={"host": "x"}).json()["workers"] == 100
 
 
 # --- the end -------------------------------------------------------------------------------------

@@ -139,6 +139,17 @@ def test_an_abandoned_member_is_on_the_bill(server):
     assert nusd(usage["cost"]) == sum_of_calls(usage)
 
 
+def test_a_member_that_never_left_its_queue_is_not_estimated(server, mock):
+    """Nothing was sent, so nothing was used, and that is no guess."""
+    panel = [{"model": "one/say:stall_head=1", "samples": 2}, "alpha"]
+    usage = server.chat("trio", fusion={"panel": panel, "quorum": 1, "grace_ms": 50}).json()["usage"]
+    busy, queued, done = usage["fusion"]["members"]
+    assert [busy["status"], queued["status"], done["status"]] == ["abandoned", "abandoned", "ok"]
+    assert busy["estimated"] is True and nusd(busy["cost"]) > 0
+    assert queued["estimated"] is False and nusd(queued["cost"]) == queued["input"] == 0
+    assert len(mock.calls_now("say:stall_head=1")) == 1
+
+
 def test_a_cap_that_cannot_be_held_is_refused(client, mock):
     with pytest.raises(openai.APIStatusError) as e:
         chat(client, "trio", {"max_cost_usd": 0.000001})
@@ -181,6 +192,17 @@ def test_max_tokens_100_gives_an_answer(client, mock):
     assert reply.choices[0].message.content.startswith("MERGED:")
     assert mock.calls_now("merge")[0].body["max_tokens"] == 100
     assert chat(client, "best", max_tokens=100).choices[0].message.content == "beta says hello"
+
+
+def test_fields_that_stay_here_are_listed(server):
+    left_out = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
+    name = "stream_options.include_obfuscation"
+    assert server.chat("alpha", stream=True, **left_out).headers["x-fusor-ignored"] == name
+    reply = server.chat("trio", stream=True, fusion={"quorum": 3}, **left_out)
+    labels = [m["label"] for m in reply.frames()[-1]["usage"]["fusion"]["members"]]
+    want = ", ".join(f"{label}: {name}" for label in [*labels, "judge"])
+    assert reply.headers["x-fusor-ignored"] == want
+    assert "x-fusor-ignored" not in server.chat("trio").headers
 
 
 def test_the_judge_is_blind(client, mock):
@@ -292,6 +314,7 @@ def test_a_recipe_in_a_recipe(server, mock):
     [
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         (
             {

@@ -82,8 +82,7 @@ struct span scripted_prompt(const struct scripted *m)
     return buf_span(&m->asked);
 }
 
-/* The nonce as the tail announces it. */
-static struct span nonce_of(struct span prompt)
+struct span rig_code(struct span prompt)
 {
     struct span word = SPAN("Lines with the code ");
     struct span s = span_from(prompt, span_rindex(prompt, word) + word.n);
@@ -93,7 +92,7 @@ static struct span nonce_of(struct span prompt)
 void reader_read(struct reader *r, struct span prompt)
 {
     char open[64], close[64];
-    struct span nonce = nonce_of(prompt), rest = prompt;
+    struct span nonce = rig_code(prompt), rest = prompt;
     size_t out = 0;
     r->n = 0;
     r->best = 0;

@@ -23,6 +23,8 @@ char rig_label(const struct rig *g, size_t member);
 enum chat_member_state rig_state(const struct rig *g, size_t member);
 void script_error(struct scripted *m, enum err_class cls, const char *msg);
 struct span scripted_prompt(const struct scripted *m);
+/* The code of the fences, as a judge's prompt announces it. */
+struct span rig_code(struct span prompt);
 
 struct reader {
     const char *wants; /* the best answer holds this */

@@ -71,11 +71,22 @@ static void end(struct scripted_call *c)
 static bool begin(struct scripted_call *c)
 {
     c->started = true;
-    if (!emit(c, &(struct chat_event){
-                     .kind = CHAT_EV_START, .id = SPAN("upstream-1"), .model = c->model->name}))
+    char names[24][32];
+    struct span ignored[24];
+    for (size_t i = 0; i < c->script.n_ignored; i++) {
+        snprintf(names[i], sizeof names[i], "hint-%zu", i);
+        ignored[i] = span_of(names[i]);
+    }
+    if (!emit(c, &(struct chat_event){.kind = CHAT_EV_START,
+                                      .id = SPAN("upstream-1"),
+                                      .model = c->model->name,
+                                      .ignored = ignored,
+                                      .n_ignored = c->script.n_ignored}))
         return false;
     if (c->script.reasoning.n > 0 &&
-        !emit(c, &(struct chat_event){.kind = CHAT_EV_REASONING, .text = c->script.reasoning}))
+        !emit(c, &(struct chat_event){.kind = CHAT_EV_REASONING,
+                                      .text = c->script.reasoning,
+                                      .signature = c->script.signature}))
         return false;
     return c->script.refusal.n == 0 ||
            emit(c, &(struct chat_event){.kind = CHAT_EV_REFUSAL, .text = c->script.refusal});
@@ -188,6 +199,7 @@ static struct chat_call *start(struct chat_source *s, const struct chat_request 
     assert_true(o->depth > 0);
     m->deadline_us = o->deadline_us;
     note_request(m, r);
+    snprintf(m->fusion_id, sizeof m->fusion_id, "%.*s", SPAN_ARG(o->fusion_id));
     if (m->answer)
         m->answer(m, r, &script);
     if (script.no_start) {
@@ -372,6 +384,9 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
         assert_false(c->started);
         assert_true(ev->id.n > 0);
         c->started = true;
+        for (size_t i = 0; i < ev->n_ignored; i++)
+            TWICE(
+                buf_addf(&c->ignored, NULL, "%s%.*s", i > 0 ? ", " : "", SPAN_ARG(ev->ignored[i])));
         c->first_us = loop_now_us(c->lab->loop);
         break;
     case CHAT_EV_TEXT:
@@ -379,6 +394,7 @@ static void on_event(struct chat_sink *k, const struct chat_event *ev)
         break;
     case CHAT_EV_REASONING:
         add(&c->reasoning, ev->text);
+        c->signatures += ev->signature.n > 0;
         break;
     case CHAT_EV_REFUSAL:
         add(&c->refusal, ev->text);
@@ -434,7 +450,7 @@ void client_init(struct client *c, struct lab *l)
     memset(c, 0, sizeof *c);
     c->sink.on_event = on_event;
     c->lab = l;
-    struct buf *all[] = {&c->text, &c->reasoning, &c->refusal, &c->log};
+    struct buf *all[] = {&c->text, &c->reasoning, &c->refusal, &c->log, &c->ignored};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         buf_init(all[i], MIB(64));
     loop_timer_init(&c->leave, l->loop, on_leave);
@@ -470,6 +486,7 @@ void client_done(struct client *c)
     buf_done(&c->reasoning);
     buf_done(&c->refusal);
     buf_done(&c->log);
+    buf_done(&c->ignored);
 }
 
 struct span client_text(const struct client *c)

@@ -14,7 +14,7 @@ struct scripted;
 
 /* One answer. Times are from the start of the call. */
 struct script {
-    struct span text, refusal, reasoning;
+    struct span text, refusal, reasoning, signature; /* signature: of the reasoning */
     struct span tool; /* name of a call without arguments, behind the text; n 0: none */
     size_t chunk;     /* bytes per piece of text; 0: one piece */
     int64_t first_us; /* START and the first piece */
@@ -25,6 +25,7 @@ struct script {
     bool no_start;  /* start() itself fails with err */
     bool hang;      /* never ends */
     bool no_usage;
+    size_t n_ignored; /* "hint-0", ... were not sent */
     struct chat_usage usage;
 };
 
@@ -50,6 +51,7 @@ struct scripted {
     int64_t billed_nusd;      /* of all calls that ended or were cancelled; -1: one was unknown */
     struct buf asked;         /* the last request: "[role] text\n" per message */
     struct chat_request last; /* borrowed from the fusion: for numbers only after its end */
+    char fusion_id[32];       /* of the last call's start options */
 };
 
 /* --- an environment of models --------------------------------------------------------------------
@@ -91,9 +93,10 @@ struct client {
     enum chat_finish finish;
     struct err err;
     struct chat_usage usage;
-    size_t usages, members;
+    size_t usages, members, signatures;
     int64_t began_us, ended_us, first_us;
     /* the last report, copied */
+    struct buf ignored; /* "a, b" of START */
     struct chat_fusion_report report;
     struct chat_member rep_members[16], rep_judges[16];
     char labels[16]; /* blind labels of the members */

@@ -3,6 +3,8 @@
  * clients is tested from outside (tests/e2e). */
 #include "api_rig.h"
 
+#include "api/app_priv.h" /* lanes */
+
 /* --- in place
  * -------------------------------------------------------------------------------------------- */
 
@@ -108,6 +110,76 @@ static void test_free_after_cancel(void **state)
                 chat_cancel(callers[i].call, NULL);
         app_free(a);
     }
+}
+
+/* The last request of an old lane ends inside an event of its source: the lane may not take the
+ * source with it there and then. */
+struct last_one {
+    struct chat_sink sink;
+    struct lane *lane;
+    bool over;
+};
+
+static void on_last_event(struct chat_sink *s, const struct chat_event *ev)
+{
+    struct last_one *c = CONTAINER_OF(s, struct last_one, sink);
+    if (ev->kind != CHAT_EV_FINISH && ev->kind != CHAT_EV_ERROR)
+        return;
+    c->over = true;
+    lane_free(c->lane);
+}
+
+static void test_the_last_request_of_an_old_lane(void **state)
+{
+    struct place *p = *state;
+    static const char *const names[] = {"m1", "council"};
+    struct chat_part part = {.kind = CHAT_PART_TEXT, .text = SPAN("What?")};
+    struct chat_message m = {.role = CHAT_USER, .parts = &part, .n_parts = 1};
+    struct chat_request r = {.dialect = SPAN("openai_chat"),
+                             .model = SPAN("x"),
+                             .messages = &m,
+                             .n_messages = 1,
+                             .parallel_tool_calls = -1,
+                             .format_strict = -1,
+                             .max_tokens = -1,
+                             .n = 1,
+                             .logprobs = -1,
+                             .top_logprobs = -1};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct app *a = open_app(p, false);
+        struct worker *w = app_worker(a);
+        struct last_one c = {.sink.on_event = on_last_event, .lane = lane_ref(w->lane)};
+        struct chat_start_opts o = {.role = "call"};
+        struct app_target t;
+        struct err e = {0};
+        AUTO(arena) arena = arena_new(0);
+        assert_true(worker_resolve(w, arena, &(struct app_ask){.name = span_of(names[i])}, &t, &e));
+        assert_non_null(chat_start(t.source, &r, &o, &c.sink, &e));
+        assert_true(worker_adopt(w, a->snapshot, &e));
+        assert_ptr_not_equal(w->lane, c.lane);
+        while (!c.over)
+            (void)loop_step(app_loop(a));
+        app_free(a);
+    }
+}
+
+/* Whether the log comes to hold it. */
+static bool logged(struct place *p, const char *text)
+{
+    char name[96], line[2048];
+    snprintf(name, sizeof name, "%s/log", p->dir);
+    for (int i = 0; i < 1000; i++) {
+        FILE *f = fopen(name, "r");
+        bool found = false;
+        while (f && !found && fgets(line, sizeof line, f))
+            found = strstr(line, text) != NULL;
+        if (f)
+            fclose(f);
+        if (found)
+            return true;
+        usleep(5000);
+    }
+    return false;
 }
 
 /* --- the edge
@@ -315,6 +387,73 @@ static void test_rate_limit(void **state)
     close(up);
 }
 
+/* A piece of reasoning goes out in three fields, so 12 MiB of it do not fit: a stream is cut, and
+ * the log says why. With as much text a whole answer does not fit either: no fault of the client's.
+ */
+static void test_an_answer_that_does_not_fit(void **state)
+{
+    struct place *p = *state;
+    static const char head[] =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        "data: {\"id\":\"i\",\"choices\":[{\"delta\":{\"reasoning_content\":\"";
+    static const char middle[] =
+        "\"}}]}\n\ndata: {\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"";
+    static const char tail[] = "\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    char *answer = mem_alloc(MIB(25)), *end = answer;
+    end = mempcpy(end, head, sizeof head - 1);
+    end = (char *)memset(end, 'r', MIB(12)) + MIB(12);
+    end = mempcpy(end, middle, sizeof middle - 1);
+    end = (char *)memset(end, 't', MIB(12)) + MIB(12);
+    end = mempcpy(end, tail, sizeof tail - 1);
+    size_t n = (size_t)(end - answer);
+    for (int stream = 0; stream < 2; stream++) {
+        int fd = ask_and_hold(p, "lab", stream), up = upstream_accept(p);
+        for (size_t at = 0; at < n;) {
+            ssize_t sent = send(up, answer + at, n - at, MSG_NOSIGNAL);
+            if (sent <= 0)
+                break; /* it has seen enough */
+            at += (size_t)sent;
+        }
+        close(up);
+        listen_to(p, fd, stream ? NULL : "}}");
+        close(fd);
+        if (stream) {
+            assert_false(has(&p->reply, "[DONE]") || has(&p->reply, "\r\n0\r\n"));
+            assert_true(logged(p, "\"outcome\":\"limit\""));
+        } else {
+            assert_int_equal(status_of(p), 502);
+            assert_true(has(&p->reply, "upstream_too_large"));
+        }
+    }
+    mem_free(answer);
+}
+
+/* One allocation fails, of whatever thread: the error says so, or the connection ends. */
+static void test_out_of_memory(void **state)
+{
+    struct place *p = *state;
+    int said = 0;
+    for (unsigned long n = 1; n <= 24; n++) {
+        char reply[2048] = "";
+        size_t at = 0;
+        ssize_t got;
+        int fd = dial(p, p->port);
+        usleep(2000); /* it is accepted by then */
+        mem_fail_at(n);
+        dprintf(fd, "GET /nothing HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        while ((got = read(fd, reply + at, sizeof reply - 1 - at)) > 0)
+            at += (size_t)got;
+        mem_fail_at(0);
+        close(fd);
+        if (strstr(reply, " 503 ") == NULL)
+            continue;
+        said++;
+        assert_non_null(strstr(reply, "content-type: application/json\r\n"));
+        assert_non_null(strstr(reply, "\"code\":\"out_of_memory\""));
+    }
+    assert_true(said > 0);
+}
+
 /* --- clients that leave
  * ---------------------------------------------------------------------------------- */
 
@@ -440,17 +579,22 @@ static void test_reload(void **state)
  * -----------------------------------------------------------------------------------------------
  */
 
-/* SIGTERM lets what runs finish; nobody new is taken. */
+/* SIGTERM lets what runs finish; nobody new is taken; who was there already is told. */
 static void test_drain(void **state)
 {
     struct place *p = *state;
-    int fd = ask_and_hold(p, "lab", false), up = upstream_accept(p);
+    int fd = ask_and_hold(p, "lab", false), up = upstream_accept(p), open = dial(p, p->port);
     kill(getpid(), SIGTERM);
     for (int i = 0, other; (other = dial(p, p->port)) >= 0; i++) {
         close(other);
         usleep(1000);
         assert_true(i < 10000);
     }
+    dprintf(open, "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    listen_to(p, open, NULL);
+    assert_int_equal(status_of(p), 503);
+    assert_true(has(&p->reply, "draining") && has(&p->reply, "connection: close"));
+    close(open);
     send_text(up, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
                   "{\"choices\":[{\"message\":{\"content\":\"Late.\"},\"finish_reason\":"
                   "\"stop\"}]}");
@@ -521,12 +665,15 @@ int main(void)
         TEST(test_open_and_free, place_open),
         TEST(test_open_fails, place_open),
         TEST(test_free_after_cancel, place_open),
+        TEST(test_the_last_request_of_an_old_lane, place_open),
         TEST(test_edge, place_open),
         TEST(test_preflight, place_open),
         TEST(test_key, place_open),
         TEST(test_answers, place_serve),
         TEST(test_refusals, place_serve),
         TEST(test_rate_limit, place_serve),
+        TEST(test_an_answer_that_does_not_fit, place_serve),
+        TEST(test_out_of_memory, place_serve),
         TEST(test_client_leaves, place_serve),
         TEST(test_queue, place_serve),
         TEST(test_reload, place_serve),

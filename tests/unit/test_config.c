@@ -323,6 +323,7 @@ static const struct {
     {"keepalive: 10ms\n", "f.yaml:1:12: keepalive: must be from 1s to 1h"},
     {"half_close: maybe\n", "f.yaml:1:13: half_close: must be leave or keep, not 'maybe'"},
     {"state_dir: ''\n", "f.yaml:1:12: state_dir: must be a path"},
+    {"workers: 257\n", "f.yaml:1:10: workers: must be a whole number from 0 to 256, not '257'"},
     {"workers: -1\n", "f.yaml:1:10: workers: must be a whole number from 0 to 256, not '-1'"},
     {"providers:\n  a/b: {kind: local}\n",
      "f.yaml:2:3: a/b: is no usable name: use 1 to 64 of A-Z a-z 0-9 . _ : -"},

@@ -38,6 +38,8 @@ static void test_merge_streams_the_judge(void **state)
     assert_int_equal(g->client.first_us - g->client.began_us, 135000);
     assert_int_equal(a->starts, 1);
     assert_int_equal(a->last.max_tokens, -1);
+    assert_string_equal(a->fusion_id, "fus_1");
+    assert_string_equal(j->fusion_id, "fus_1");
     rig_done(g);
 }
 

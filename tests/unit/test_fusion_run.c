@@ -379,6 +379,46 @@ static void test_trap_18_costs_add_up_with_the_unknown(void **state)
     rig_done(g);
 }
 
+/* --- what was not sent
+ * ------------------------------------------------------------------------------ */
+
+/* In the order of the panel, whoever was first; a member that was left behind too. */
+static void test_fields_left_out_are_listed_by_label(void **state)
+{
+    struct rig *g = rig_new();
+    g->req.fusion = SPAN("{\"quorum\": 2, \"grace_ms\": 50}");
+    lab_member(&g->lab, "x/a", "alpha", 30)->scripts[0].n_ignored = 2;
+    lab_member(&g->lab, "x/b", "beta", 20);
+    struct scripted *c = lab_member(&g->lab, "x/c", "gamma", 10);
+    c->scripts[0].n_ignored = 1;
+    c->scripts[0].hang = true;
+    lab_judge(&g->lab, "y/j", "judged", 10)->scripts[0].n_ignored = 1;
+    assert_true(rig_run(g));
+    rig_check_text(g, "judged");
+    char want[128];
+    snprintf(want, sizeof want, "%c: hint-0, %c: hint-1, %c: hint-0, judge: hint-0",
+             rig_label(g, 0), rig_label(g, 0), rig_label(g, 2));
+    assert_true(span_eq(buf_span(&g->client.ignored), span_of(want)));
+    rig_done(g);
+}
+
+static void test_the_list_of_fields_left_out_is_bounded(void **state)
+{
+    struct rig *g = rig_new();
+    static const char *const names[] = {"x/a", "x/b", "x/c", "x/d"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        lab_member(&g->lab, names[i], "text", 10)->scripts[0].n_ignored = 24;
+    g->lab.recipe.mode = FUSION_VOTE;
+    assert_true(rig_run(g));
+    struct span all = buf_span(&g->client.ignored), one;
+    size_t n = 0;
+    assert_true(span_ends(all, SPAN(", ...")));
+    while (span_cut(&all, ',', &one))
+        n++;
+    assert_int_equal(n, 64);
+    rig_done(g);
+}
+
 /* --- recipes inside recipes
  * ------------------------------------------------------------------------- */
 
@@ -395,7 +435,7 @@ static void test_trap_19_nesting(void **state)
     inner.n_panel = 1;
     fusion_source_init(&inner_source, &g->lab.env, &inner);
     g->lab.recipe.mode = FUSION_VOTE;
-    lab_model(&g->lab, "x/a", "42", 10);
+    struct scripted *a = lab_model(&g->lab, "x/a", "42", 10);
     struct scripted *n = lab_member(&g->lab, "inner", "", 0);
     n->other = &inner_source.source;
     n->leaf_calls = 2;
@@ -404,6 +444,9 @@ static void test_trap_19_nesting(void **state)
     assert_true(rig_run(g));
     rig_check_text(g, "42");
     assert_int_equal(g->client.usage.cost_nusd, 45);
+    /* every call is booked under the id that the client sees */
+    assert_int_equal(g->lab.ids, 2);
+    assert_string_equal(a->fusion_id, "fus_1");
     rig_done(g);
 
     g = rig_new(); /* itself: refused at the third level, and that is a failed member */
@@ -443,6 +486,8 @@ int main(void)
         cmocka_unit_test(test_labels_change_with_the_seed),
         cmocka_unit_test(test_trap_17_the_same_model_twice_keeps_two_samples),
         cmocka_unit_test(test_trap_18_costs_add_up_with_the_unknown),
+        cmocka_unit_test(test_fields_left_out_are_listed_by_label),
+        cmocka_unit_test(test_the_list_of_fields_left_out_is_bounded),
         cmocka_unit_test(test_trap_19_nesting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -238,6 +238,7 @@ static void test_row_as_settled(void **state)
     AUTO(gate) g = gate_new(l, s);
     struct gate_intent passes = intent_of(&gratis);
     struct question q;
+    passes.fusion_id = SPAN("fus_7");
     assert_true(gate_pass(g, &passes));
     ask(&q, g, &paid);
     while (loop_step(l))
@@ -255,7 +256,7 @@ static void test_row_as_settled(void **state)
         " cache_write = 1 AND output = 5 AND reasoning = 2 AND cost_nusd = 15 AND estimated AND"
         " uncertain AND outcome = 'timeout' AND ttft_us = 20 AND total_us = 30",
         ("model = 'small' AND input = 0 AND cost_nusd IS NULL AND NOT estimated AND NOT uncertain"
-         " AND outcome = 'cancelled' AND ttft_us IS NULL AND total_us = 7"),
+         " AND fusion_id = 'fus_7' AND outcome = 'cancelled' AND ttft_us IS NULL AND total_us = 7"),
     };
     for (size_t i = 0; i < COUNT_OF(one); i++) {
         char sql[600];

@@ -10,6 +10,8 @@ struct web {
     int fd, port;
     size_t cap; /* what on_head allows */
     struct http_exchange *held[8];
+    struct http_exchange *asked; /* on_close: why it is given up */
+    enum err_class given_up;
     size_t n_held, n_requests, n_closed, n_drained, n_bad;
     bool hold, idle;
     int early; /* status to answer from on_head */
@@ -29,6 +31,8 @@ static void on_close(void *owner)
 {
     struct web *w = owner;
     w->n_closed++;
+    if (w->asked)
+        w->given_up = http_given_up(w->asked);
 }
 
 static void on_drain(void *owner)
@@ -53,13 +57,17 @@ static void on_request(void *app, struct http_exchange *x)
     http_reply(x, 200, &h, 1, answer);
 }
 
-static void on_bad_request(void *app, struct http_exchange *x, const struct err *e,
-                           struct buf *body)
+static size_t on_bad_request(void *app, struct http_exchange *x, const struct err *e,
+                             struct buf *body, struct http_header h[static HTTP_BAD_HEADERS])
 {
     struct web *w = app;
     struct err ignored;
+    struct span path = http_path(x);
     w->n_bad++;
     assert_true(buf_addf(body, &ignored, "{\"bad\":%d}", e->status));
+    h[0] = (struct http_header){SPAN("x-path"), path.p ? path : SPAN("none")};
+    h[1] = (struct http_header){SPAN("x-b"), http_header_of(x, "b")};
+    return 2;
 }
 
 static const struct http_handler handler = {on_head, on_request, on_bad_request};
@@ -143,6 +151,12 @@ static void test_answers(void **state)
         {POST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "{\"bad\":400}", NULL},
         {GET("/1") "nonsense\r\n\r\n", "{\"bad\":400}", NULL},
         {"\x16\x03\x01hello", "{\"bad\":400}", NULL},
+        /* its headers; a path when the handler has seen the head */
+        {"GET / HTTP/1.1\r\nB: c\r\n\r\n", "\r\nx-path: none\r\nx-b: c\r\n", NULL},
+        {"GET / HTTP/1.1\r\nB : c\r\n\r\n", "\r\nx-path: none\r\nx-b: \r\n", NULL},
+        {"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", "\r\nx-path: none\r\n", NULL},
+        {POST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "\r\nx-path: /p\r\n", NULL},
+        {POST "Content-Length: 2000000\r\n\r\n", "\r\nx-path: /p\r\n", NULL},
     };
     struct web w;
     struct http_server_config cfg = config();
@@ -344,6 +358,41 @@ static void fill(struct web *w, struct http_exchange *x, size_t *out_sum)
         *out_sum += sizeof block;
         assert_true(*out_sum < MIB(30));
     } while (http_write(x, span_make(block, sizeof block)));
+}
+
+/* More than a connection may hold, no memory, a client that leaves: its owner can tell which. */
+static void test_why_an_answer_is_given_up(void **state)
+{
+    static const enum err_class why[] = {ERR_LIMIT, ERR_NOMEM, ERR_NONE};
+    char *large = mem_zalloc(LIMIT_OUT_MAX_BYTES + 1);
+    for (size_t i = 0; i < COUNT_OF(why); i++) {
+        struct web w;
+        struct http_server_config cfg = config();
+        web_open(&w, &cfg);
+        w.hold = true;
+        int fd = raw_connect(w.port);
+        raw_send(fd, SPAN(GET("/1")));
+        PUMP(w.l, w.n_held == 1);
+        w.asked = w.held[0];
+        w.given_up = ERR_CLASSES;
+        http_begin(w.held[0], 200, NULL, 0);
+        assert_int_equal(http_given_up(w.held[0]), ERR_NONE);
+        if (why[i] == ERR_NONE) {
+            raw_reset(fd);
+        } else {
+            size_t n = why[i] == ERR_LIMIT ? LIMIT_OUT_MAX_BYTES + 1 : MIB(1);
+            mem_fail_at(why[i] == ERR_NOMEM);
+            assert_false(http_write(w.held[0], span_make(large, n)));
+            mem_fail_at(0);
+            assert_int_equal(http_given_up(w.held[0]), why[i]);
+        }
+        PUMP(w.l, w.n_closed == 1);
+        assert_int_equal(w.given_up, why[i]);
+        if (why[i] != ERR_NONE)
+            close(fd);
+        web_close(&w);
+    }
+    mem_free(large);
 }
 
 static void test_back_pressure(void **state)
@@ -787,6 +836,7 @@ int main(void)
         cmocka_unit_test(test_pipelined_answers_in_order),
         cmocka_unit_test(test_pipeline_is_bounded),
         cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_why_an_answer_is_given_up),
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_output_limit),
         cmocka_unit_test(test_client_leaves),

@@ -212,6 +212,26 @@ static void test_terminal(void **state)
     close(master);
 }
 
+static void test_quota(void **state)
+{
+    struct log_quota q = {0};
+    uint64_t hidden = 0;
+    int64_t now = 5000000000;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(log_quota_take(&q, now, &hidden), i < LOG_QUOTA_BURST);
+    assert_false(log_quota_take(&q, now + 999999, &hidden));
+    assert_int_equal(hidden, 0);
+    assert_true(log_quota_take(&q, now + 1000000, &hidden));
+    assert_int_equal(hidden, 100 - LOG_QUOTA_BURST + 1);
+    assert_false(log_quota_take(&q, now + 1000000, &hidden));
+    now += 1000000;
+    for (int i = 1; i <= 30; i++) /* ten a second: one of them is written */
+        assert_int_equal(log_quota_take(&q, now + i * 100000, &hidden), i % 10 == 0);
+    now += 3600 * INT64_C(1000000); /* not more for having been quiet */
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(log_quota_take(&q, now, &hidden), i < LOG_QUOTA_BURST);
+}
+
 static void test_out_of_memory(void **state)
 {
     mem_fail_at(1);
@@ -222,10 +242,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_err),           cmocka_unit_test(test_long_values),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_terminal),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_err),     cmocka_unit_test(test_long_values),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_quota),   cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

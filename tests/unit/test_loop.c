@@ -483,62 +483,6 @@ static void post_taken_back(bool sim)
     loop_unpost(l, &a.t);
 }
 
-/* --- jobs ------------------------------------------------------------------------------------- */
-
-struct sum_job {
-    struct loop_job j;
-    struct loop *loop;
-    pthread_t ran_on;
-    int in, out, *left;
-};
-
-static void on_sum(struct loop_job *j)
-{
-    struct sum_job *s = CONTAINER_OF(j, struct sum_job, j);
-    s->out = s->in * 2;
-    s->ran_on = pthread_self();
-}
-
-static void on_sum_done(struct loop_job *j)
-{
-    struct sum_job *s = CONTAINER_OF(j, struct sum_job, j);
-    assert_int_equal(s->out, s->in * 2);
-    assert_false(pthread_equal(s->ran_on, pthread_self()));
-    if (--*s->left == 0)
-        loop_stop(s->loop);
-}
-
-static void test_jobs(void **state)
-{
-    AUTO(loop) l = make_loop(false);
-    struct err e = {0};
-    struct sum_job s[20];
-    int left = COUNT_OF(s);
-    for (int i = 0; i < (int)COUNT_OF(s); i++) {
-        s[i] = (struct sum_job){.j = {on_sum, on_sum_done}, .loop = l, .in = i, .left = &left};
-        assert_true(loop_work(l, &s[i].j, &e));
-    }
-    loop_run(l);
-    assert_int_equal(left, 0);
-
-    AUTO(loop) sim = make_loop(true);
-    assert_false(loop_work(sim, &s[0].j, &e));
-    assert_int_equal(e.cls, ERR_STATE);
-    assert_null(loop_uv(sim));
-    assert_non_null(loop_uv(l));
-}
-
-static void test_free_waits_for_jobs(void **state)
-{
-    struct err e = {0};
-    struct loop *l = make_loop(false);
-    int left = 1;
-    struct sum_job s = {.j = {on_sum, on_sum_done}, .loop = l, .in = 4, .left = &left};
-    assert_true(loop_work(l, &s.j, &e));
-    loop_free(l);
-    assert_int_equal(left, 0);
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void free_drops_what_is_queued(bool sim)
@@ -580,6 +524,28 @@ static void test_free_closes_foreign_handles(void **state)
     assert_int_equal(closed, 1);
 }
 
+static void on_work(uv_work_t *r)
+{
+    *(int *)r->data += 1;
+}
+
+static void on_worked(uv_work_t *r, int status)
+{
+    *(int *)r->data += status == 0 ? 10 : 0;
+}
+
+static void test_free_waits_for_requests(void **state)
+{
+    struct loop *l = make_loop(false);
+    int done = 0;
+    uv_work_t r = {.data = &done};
+    assert_int_equal(uv_queue_work(loop_uv(l), &r, on_work, on_worked), 0);
+    loop_free(l);
+    assert_int_equal(done, 11);
+    AUTO(loop) sim = make_loop(true);
+    assert_null(loop_uv(sim));
+}
+
 static void out_of_memory(bool sim)
 {
     unsigned long n = 0;
@@ -596,16 +562,10 @@ static void out_of_memory(bool sim)
             ok = loop_timer_start(&t, 5);
             assert_int_equal(loop_timer_armed(&t), ok);
         }
-        struct sum_job s = {.j = {on_sum, on_sum_done}, .loop = l, .left = &(int){1}};
-        if (ok && !sim) {
-            e.cls = ERR_NONE;
-            ok = loop_work(l, &s.j, &e);
-            assert_true(ok || e.cls == ERR_NOMEM);
-        }
         assert_int_equal(ok, !mem_failed());
         done = !mem_failed();
         mem_fail_at(0);
-        loop_free(TAKE(l)); /* while s lives: its done() runs here */
+        loop_free(TAKE(l));
     }
     assert_true(n > 2);
 }
@@ -649,8 +609,7 @@ int main(void)
         BOTH_TESTS(stop_ends_one_run),
         BOTH_TESTS(posts_from_threads),
         BOTH_TESTS(post_taken_back),
-        cmocka_unit_test(test_jobs),
-        cmocka_unit_test(test_free_waits_for_jobs),
+        cmocka_unit_test(test_free_waits_for_requests),
         BOTH_TESTS(free_drops_what_is_queued),
         cmocka_unit_test(test_free_closes_foreign_handles),
         BOTH_TESTS(out_of_memory),

@@ -160,7 +160,9 @@ static const struct {
     {"parallel", "{" MSG ",\"parallel_tool_calls\":\"yes\"}", "parallel_tool_calls"},
     {"functions", "{" MSG ",\"functions\":[]}", "functions"},
     {"function_call", "{" MSG ",\"function_call\":\"auto\"}", "function_call"},
-    {"audio out", "{" MSG ",\"modalities\":[\"text\",\"audio\"]}", "modalities"},
+    {"modalities", "{" MSG ",\"modalities\":[\"text\",\"smell\"]}", "modalities"},
+    {"modalities of numbers", "{" MSG ",\"modalities\":[1]}", "modalities"},
+    {"audio", "{" MSG ",\"audio\":{}}", "audio"},
     {"fusion", "{" MSG ",\"fusion\":true}", "fusion"},
     {"user", "{" MSG ",\"user\":1}", "user"},
     {"metadata", "{" MSG ",\"metadata\":1}", "metadata"},
@@ -447,6 +449,26 @@ static void test_fields(void **state)
     assert_true(span_eq(r.messages[0].parts[0].media_type, SPAN("image/png")));
 }
 
+/* Whoever answers refuses it: an upstream, a recipe. */
+static void test_audio_is_refused_by_who_answers(void **state)
+{
+    AUTO(arena) a = arena_new(0);
+    struct chat_request r;
+    struct dialect_notes notes = {0};
+    struct buf out;
+    struct err e = {0};
+    buf_init(&out, MIB(1));
+    struct span in = SPAN("{" MSG ",\"modalities\":[\"text\",\"audio\"]}");
+    assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
+    assert_true(r.audio_out);
+    assert_false(dialect_openai_chat.write_request(&r, &same, &out, &notes, &e));
+    assert_true(e.cls == ERR_INPUT && strcmp(e.param, "modalities") == 0 && out.n == 0);
+    in = SPAN("{" MSG ",\"modalities\":[\"text\"]}");
+    assert_true(dialect_openai_chat.read_request(a, in, &r, &e));
+    assert_false(r.audio_out);
+    buf_done(&out);
+}
+
 static void test_stream_flags(void **state)
 {
     static const struct {
@@ -587,10 +609,15 @@ static void test_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong),        cmocka_unit_test(test_pass),
-        cmocka_unit_test(test_messages),     cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_stream_flags), cmocka_unit_test(test_other_dialect),
-        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_pass),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_audio_is_refused_by_who_answers),
+        cmocka_unit_test(test_stream_flags),
+        cmocka_unit_test(test_other_dialect),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_cut),
         cmocka_unit_test(test_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
