@@ -1,5 +1,5 @@
-/* api/chat.c - POST /v1/chat/completions: a request into a source, its events into an answer,
- * streamed or whole.
+/* api/chat.c - chat completions, responses, messages: a request into a source, its events into an
+ * answer, streamed or whole.
  *
  * Status and headers go out with the first content or the first keep-alive, whichever is sooner;
  * before that a failure is a real HTTP status, after it the dialect's error event. The client's
@@ -397,14 +397,16 @@ static bool prepare(struct chat_reply *r, struct err *e)
 {
     struct api_request *rq = r->rq;
     struct arena *a = http_arena(rq->x);
-    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) ||
-        !auto_model(r->request.model, e) || !resolve(rq, &r->request, &r->target, e) ||
+    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e))
+        return false;
+    r->request.betas = http_header_of(rq->x, "anthropic-beta");
+    if (!auto_model(r->request.model, e) || !resolve(rq, &r->request, &r->target, e) ||
         !only_recipes_fuse(r, e) || !read_recipe(r, e))
         return false;
     char token[25];
     rng_name(&rq->worker->names, token, 24);
     rq->outcome.model = r->request.model;
-    r->head.id = arena_printf(a, "chatcmpl-%s", token);
+    r->head.id = arena_printf(a, "%s%s", r->dialect->id_prefix, token);
     r->head.request = &r->request;
     r->head.model = r->request.model;
     r->head.created = clock_wall_ms() / 1000;
@@ -437,7 +439,7 @@ static bool start(struct chat_reply *r, struct err *e)
     return true;
 }
 
-void api_chat_completions(struct api_request *rq)
+void api_chat(struct api_request *rq)
 {
     struct chat_reply *r = arena_alloc(http_arena(rq->x), sizeof *r);
     struct err e = {0};
@@ -449,7 +451,7 @@ void api_chat_completions(struct api_request *rq)
     r->sink.on_event = on_event;
     r->rq = rq;
     list_init(&r->node);
-    r->dialect = &dialect_openai_chat;
+    r->dialect = rq->route->dialect;
     loop_timer_init(&r->keepalive, rq->worker->loop, on_keepalive);
     chat_collect_init(&r->collect, LIMIT_ANSWER_BYTES);
     if (!prepare(r, &e) || !start(r, &e))
@@ -469,6 +471,34 @@ void api_chat_cut(struct worker *w)
         else
             fail_whole(r, &e);
     }
+}
+
+/* --- POST /v1/messages/count_tokens
+ * ---------------------------------------------------------------------------------- */
+
+/* Without the model's own tokeniser: English prose has some four bytes a token, code and other
+ * scripts fewer. Too many is the safer mistake for who asks whether a conversation still fits. */
+static int64_t reckoned_tokens(const struct chat_request *r)
+{
+    return (chat_input_bytes(r) * 2 + 6) / 7 + 4 * (int64_t)r->n_messages;
+}
+
+void api_count_tokens(struct api_request *rq)
+{
+    const struct dialect *d = rq->route->dialect;
+    struct chat_request r;
+    struct app_target t;
+    struct err e = {0};
+    struct buf out;
+    buf_init(&out, KIB(4));
+    if (d->read_count(http_arena(rq->x), http_body(rq->x), &r, &e) && resolve(rq, &r, &t, &e) &&
+        d->write_count(reckoned_tokens(&r), &out, &e)) {
+        rq->estimated = true;
+        api_reply_json(rq, 200, buf_span(&out));
+    } else {
+        api_reply_error(rq, &e);
+    }
+    buf_done(&out);
 }
 
 /* --- POST /v1/fusions/plan

@@ -6,8 +6,14 @@
 #include "dialect/dialect.h"
 
 const struct api_route api_routes[] = {
-    {HTTP_METHOD_POST, "/v1/chat/completions", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES,
-     api_chat_completions},
+    {HTTP_METHOD_POST, "/v1/chat/completions", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
+     &dialect_openai_chat},
+    {HTTP_METHOD_POST, "/v1/responses", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
+     &dialect_openai_responses},
+    {HTTP_METHOD_POST, "/v1/messages", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
+     &dialect_anthropic_messages},
+    {HTTP_METHOD_POST, "/v1/messages/count_tokens", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES,
+     api_count_tokens, &dialect_anthropic_messages},
     {HTTP_METHOD_POST, "/v1/fusions/plan", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_fusion_plan},
     {HTTP_METHOD_GET, "/v1/models", AUTH_CLIENT, 0, api_models},
     {HTTP_METHOD_GET, "/v1/models/*", AUTH_CLIENT, 0, api_model},
@@ -23,9 +29,12 @@ const size_t api_n_routes = COUNT_OF(api_routes);
 /* --- finding the route
  * -------------------------------------------------------------------------------- */
 
+/* Clients that are set up for OpenRouter have /api/v1 in front of the same routes. */
 static bool path_matches(const struct api_route *r, struct span path, struct span *rest)
 {
     struct span want = span_of(r->path);
+    if (span_starts(path, SPAN("/api/v1/")) && span_starts(want, SPAN("/v1/")))
+        path = span_from(path, 4);
     if (want.p[want.n - 1] != '*')
         return span_eq(path, want);
     struct span prefix = span_upto(want, want.n - 1);
@@ -305,10 +314,18 @@ static void answer_preflight(struct worker *w, struct http_exchange *x)
     size_t n = api_headers(rq, "text/plain", NULL, h);
     h[n++] = (struct http_header){SPAN("access-control-allow-methods"), SPAN("GET, POST")};
     h[n++] = (struct http_header){SPAN("access-control-allow-headers"),
-                                  SPAN("content-type, authorization, x-api-key, x-request-id")};
+                                  SPAN("content-type, authorization, x-api-key, x-request-id, "
+                                       "anthropic-version, anthropic-beta, x-fusor-policy")};
     h[n++] = (struct http_header){SPAN("access-control-max-age"), SPAN("600")};
     api_request_end(rq, 200, "ok");
     http_reply(x, 200, h, n, SPAN(""));
+}
+
+static void reply_error(struct api_request *rq, const struct dialect *d, const struct err *err);
+
+static const struct dialect *dialect_of(const struct api_route *r)
+{
+    return r && r->dialect ? r->dialect : &dialect_openai_chat;
 }
 
 static size_t on_head(void *app, struct http_exchange *x)
@@ -325,7 +342,7 @@ static size_t on_head(void *app, struct http_exchange *x)
         return r->body_cap;
     struct api_request *rq = request_new(w, x);
     if (rq)
-        api_reply_error(rq, &e);
+        reply_error(rq, dialect_of(r), &e);
     else
         out_of_memory(x);
     return 0;
@@ -357,13 +374,14 @@ static size_t on_bad_request(void *app, struct http_exchange *x, const struct er
     struct api_request *rq = request_new(w, x);
     struct err e;
     _Static_assert(API_MAX_HEADERS <= HTTP_BAD_HEADERS, "they fit");
-    (void)dialect_openai_chat.write_error(err, body, NULL);
     if (!rq) {
+        (void)dialect_openai_chat.write_error(err, body, NULL);
         metric_add(w->metrics.client_error, 1);
         return 0;
     }
     if (http_path(x).p && !find_route(x, &rq->route, &rq->rest, &e))
         rq->route = NULL;
+    (void)dialect_of(rq->route)->write_error(err, body, NULL);
     rq->overhead_us = clock_mono_us() - rq->start_us;
     size_t n = api_headers(rq, "application/json", err, h);
     if (may_log(rq))
@@ -398,6 +416,8 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
         out[n++] = (struct http_header){SPAN("x-fusor-overhead-us"), us};
     if (rq->ignored.n > 0)
         out[n++] = (struct http_header){SPAN("x-fusor-ignored"), rq->ignored};
+    if (rq->estimated)
+        out[n++] = (struct http_header){SPAN("x-fusor-estimated"), SPAN("true")};
     if (err && err->retry_after_ms > 0) {
         struct span s = arena_printf(a, "%lld", (long long)((err->retry_after_ms + 999) / 1000));
         if (s.p)
@@ -425,7 +445,7 @@ void api_reply_json(struct api_request *rq, int status, struct span body)
     http_reply(x, status, h, n, body);
 }
 
-void api_reply_error(struct api_request *rq, const struct err *err)
+static void reply_error(struct api_request *rq, const struct dialect *d, const struct err *err)
 {
     struct http_header h[API_MAX_HEADERS];
     struct http_exchange *x = rq->x;
@@ -433,7 +453,7 @@ void api_reply_error(struct api_request *rq, const struct err *err)
     buf_init(&body, KIB(16));
     if (rq->overhead_us == 0)
         rq->overhead_us = clock_mono_us() - rq->start_us;
-    bool ok = dialect_openai_chat.write_error(err, &body, NULL);
+    bool ok = d->write_error(err, &body, NULL);
     size_t n = api_headers(rq, "application/json", err, h);
     if (may_log(rq))
         log_err(rq->worker->app->log, err->status >= 500 ? LOG_WARN : LOG_DEBUG, "request_failed",
@@ -444,6 +464,11 @@ void api_reply_error(struct api_request *rq, const struct err *err)
     else
         out_of_memory(x);
     buf_done(&body);
+}
+
+void api_reply_error(struct api_request *rq, const struct err *err)
+{
+    reply_error(rq, dialect_of(rq->route), err);
 }
 
 static void count(struct worker *w, const struct api_outcome *o)

@@ -6,6 +6,8 @@
 #include "api/app_priv.h"
 #include "http/server.h"
 
+struct dialect;
+
 /* Who may call a route. */
 enum api_auth {
     AUTH_NONE,   /* anybody who reaches the port */
@@ -34,6 +36,7 @@ struct api_request {
     int64_t start_us;              /* clock_mono_us() when the request was whole */
     int64_t overhead_us;           /* our own time so far: see api_overhead() */
     const struct api_route *route; /* NULL: it did not get so far */
+    bool estimated;                /* figures of the answer are reckoned */
     int8_t log_word;               /* whether it may be logged: 1 yes, -1 no, 0 not asked yet */
     struct api_outcome outcome;    /* handlers fill in what they know as they go */
 };
@@ -45,6 +48,7 @@ struct api_route {
     size_t body_cap;
     /* Owns rq (in the exchange's arena) until api_request_end(). */
     void (*handler)(struct api_request *rq);
+    const struct dialect *dialect; /* what its clients speak; NULL: OpenAI's shape of errors */
 };
 
 extern const struct api_route api_routes[];
@@ -54,7 +58,7 @@ extern const size_t api_n_routes;
 void api_reply_json(struct api_request *rq, int status, struct span body);
 void api_reply_error(struct api_request *rq, const struct err *err);
 /* Headers that every answer has; n <= API_MAX_HEADERS, values live in the exchange's arena. */
-#define API_MAX_HEADERS 10
+#define API_MAX_HEADERS 12
 size_t api_headers(struct api_request *rq, const char *content_type, const struct err *err,
                    struct http_header *out);
 /* Books the end (log, metrics, archive) from rq->outcome with this status and word, and lets the
@@ -62,7 +66,8 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
 void api_request_end(struct api_request *rq, int status, const char *word);
 
 /* Handlers. */
-void api_chat_completions(struct api_request *rq);
+void api_chat(struct api_request *rq); /* in the dialect of its route */
+void api_count_tokens(struct api_request *rq);
 void api_fusion_plan(struct api_request *rq);
 void api_models(struct api_request *rq);
 void api_model(struct api_request *rq);

@@ -320,13 +320,29 @@ bool route_check_region(const struct config_model *m, const struct chat_rule *ru
     return err_with_code(e, "region_not_allowed");
 }
 
+/* No tokeniser makes fewer tokens of a usual text than one of eight bytes: what is beyond that is
+ * refused here, in our words, and not after it has travelled. */
+#define TOKEN_BYTES_AT_MOST 8
+
+static bool check_window(const struct config_model *m, const struct chat_request *r, struct err *e)
+{
+    int64_t least = chat_input_bytes(r) / TOKEN_BYTES_AT_MOST;
+    if (m->context == 0 || least <= m->context)
+        return true;
+    (void)err_set(e, ERR_INPUT,
+                  "the conversation has at least %lld tokens, and the window of %.*s holds %lld",
+                  (long long)least, SPAN_ARG(m->name), (long long)m->context);
+    return err_with_code(e, "context_length_exceeded");
+}
+
 static struct chat_call *route_start(struct chat_source *s, const struct chat_request *r,
                                      const struct chat_start_opts *o, struct chat_sink *sink,
                                      struct err *e)
 {
     struct route_source *rs = CONTAINER_OF(s, struct route_source, source);
     /* Here, where every call passes, whatever it is for: members, judges, fallbacks. */
-    if (!route_check_region(rs->upstream.model, o->rules, e) || !check_health(rs, o, e))
+    if (!route_check_region(rs->upstream.model, o->rules, e) ||
+        !check_window(rs->upstream.model, r, e) || !check_health(rs, o, e))
         return NULL;
     struct route_call *c = call_new(rs->route);
     if (!c) {
