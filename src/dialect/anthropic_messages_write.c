@@ -444,7 +444,9 @@ static void unary_text(struct json_w *j, const struct buf *text)
     json_w_obj(j);
     wire_str(j, "type", SPAN("text"));
     wire_str(j, "text", buf_span(text));
-    ant_write_null(j, "citations");
+    json_w_key(j, "citations"); /* null, which the schema allows as well, Vercel's client refuses */
+    json_w_arr(j);
+    json_w_arr_end(j);
     json_w_obj_end(j);
 }
 
