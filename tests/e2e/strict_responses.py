@@ -37,6 +37,15 @@ PARTS = {
 PREFIX = {"message": "msg_", "function_call": "fc_", "reasoning": "rs_"}
 
 
+def unions(value):
+    """The document says oneOf where more than one may fit, as of the kinds of messages."""
+    if isinstance(value, list):
+        return [unions(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    return {"anyOf" if k == "oneOf" else k: unions(v) for k, v in value.items()}
+
+
 @functools.cache
 def named(name: str):
     """The validator of a schema of OpenAI's document; None where it is not at hand."""
@@ -44,16 +53,21 @@ def named(name: str):
         return None
     import jsonschema
 
-    spec = json.loads(SPEC.read_text())
+    spec = unions(json.loads(SPEC.read_text()))
     return jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", **spec})
 
 
 def schema_findings(body: dict) -> list[str]:
     v = named("CreateResponse")
-    if body.get("tools"):
-        body = body | {"tools": [{"strict": None} | t for t in body["tools"]]}
     if v is None:
         return []
+    # required there, but not by the API: Codex sends no ids, and many libraries no strict
+    if body.get("tools"):
+        body = body | {"tools": [{"strict": None} | t for t in body["tools"]]}
+    if isinstance(body.get("input"), list):
+        thoughts = {"reasoning": {"id": "rs_none"}}
+        items = [thoughts.get(i.get("type"), {}) | i for i in body["input"]]
+        body = body | {"input": items}
     return [f"schema: {'.'.join(map(str, e.path))}: {e.message[:200]}" for e in v.iter_errors(body)]
 
 

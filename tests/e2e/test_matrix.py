@@ -304,6 +304,17 @@ def test_usage(door, kind, sent, stream):
     assert got.usage["cached"] == 100 and (got.usage["reasoning"] or None) == told
 
 
+@PAIRS
+def test_count_tokens(doors, kind):
+    def count(text: str) -> int:
+        client = doors["messages"].client
+        model = egress.model(kind, "say")
+        said = [{"role": "user", "content": text}]
+        return client.messages.count_tokens(model=model, messages=said).input_tokens
+
+    assert 0 < count("hello there") < count("hello there " * 50)
+
+
 # --- what goes wrong ---------------------------------------------------------------------------
 
 STATUSES = {429: ("RateLimitError", 429), 500: ("InternalServerError", 502),
