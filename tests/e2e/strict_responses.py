@@ -163,18 +163,22 @@ def check_body(body: dict) -> list[str]:
 def rules(body: dict, wants_thoughts: bool) -> list[str]:
     bad, items = [], body["input"] if isinstance(body["input"], list) else []
     thought = False
-    for i, item in enumerate(items):
+    for item in items:
         kind = item.get("type", "message")
         if kind == "reasoning":
             thought = True
             text = "".join(s["text"] for s in item["summary"])
             if not seal.holds(text, item["encrypted_content"], "item"):
-                bad.append(f"The encrypted content for item {item.get('id')} could not be verified.")
+                bad.append(
+                    f"The encrypted content for item {item.get('id')} could not be verified."
+                )
         elif kind == "function_call" and wants_thoughts and not thought:
             bad.append(f"Item '{item.get('id')}' of type 'function_call' was provided without its "
                        "required 'reasoning' item")  # fmt: skip
         elif kind == "message" or kind == "function_call_output":
             thought = False
     if wants_thoughts and "reasoning.encrypted_content" not in (body.get("include") or []):
-        bad.append("the reasoning of this model is lost: include has no reasoning.encrypted_content")
+        bad.append(
+            "the reasoning of this model is lost: include has no reasoning.encrypted_content"
+        )
     return bad

@@ -25,7 +25,9 @@ PNG = base64.b64encode(
         "0000000d49444154789c6360f8cfc0f01f0005000180a20cc1c30000000049454e44ae426082"
     )
 ).decode()
-PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n").decode()
+PDF = base64.b64encode(
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n"
+).decode()
 WEATHER = {
     "type": "object",
     "properties": {"city": {"type": "string", "description": SENTINEL}},
