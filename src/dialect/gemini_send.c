@@ -3,21 +3,29 @@
  * No client speaks this dialect, so every request comes in another one, and the table is about what
  * chat_request holds:
  *
- *   model                        path, not body
- *   messages                     carried: contents; the leading system and developer messages are
- *                                systemInstruction, later ones user text at their place, since
- * Gemini knows no others and moving them would change what they are about messages.name hint text,
- * refusal, image, audio, document, tool call, tool result carried; what of them cannot be:
- * gemini_send_part.c reasoning                    carried when Gemini signed it, else hint cache
- * marks                  hint: Gemini caches by itself tools                        carried as
- * functionDeclarations; other kinds: meaning tools.strict                 carried: mode VALIDATED
- *   tool_choice                  carried
- *   parallel_tool_calls          true is what Gemini does; false: meaning (there is no way to say
- * it, and the client could not handle a second call) format, sampling, reasoning  carried; what of
- * them cannot be: gemini_send_config.c n, logprobs, audio_out       meaning verbosity meaning, but
- * for "medium", which is what comes anyway user, metadata               hint store, previous_id,
- * fallbacks, routing, session, fusion ours: done before a request gets here extras of another
- * dialect always: hint, or a 400 */
+ *   model                path, not body
+ *   messages             carried: contents; the leading system and developer messages are
+ *                        systemInstruction, later ones user text at their place, since Gemini knows
+ *                        no others and moving them would change what they are about
+ *   messages.name        hint
+ *   parts                carried: text, refusal, image, audio, document, tool call, tool result;
+ *                        what of them cannot be: gemini_send_part.c
+ *   reasoning            carried when Gemini signed it, else hint
+ *   cache marks          hint: Gemini caches by itself
+ *   tools                carried: functionDeclarations; other kinds: meaning
+ *   tools.strict         carried: mode VALIDATED
+ *   tool_choice          carried
+ *   parallel_tool_calls  true is what Gemini does; false: hint, as there is no way to say it and
+ *                        clients ask for it beside a single tool that they want called
+ *   format, sampling,
+ *   reasoning effort     carried; what of them cannot be: gemini_send_config.c
+ *   n, logprobs, audio   meaning
+ *   verbosity            meaning, but for "medium", which is what comes anyway
+ *   user, metadata       hint
+ *   store, previous_id,
+ *   fallbacks, routing,
+ *   session, fusion      ours: done before a request gets here
+ *   extras               of another dialect always: hint, or a 400 */
 #include "dialect/gemini_priv.h"
 
 /* --- tools ------------------------------------------------------------------------------------ */
@@ -98,8 +106,7 @@ static bool write_tools(struct gem_out *o)
     if (r->n_tools == 0)
         return true;
     if (r->parallel_tool_calls == 0 && r->tool_choice != CHAT_CHOICE_NONE)
-        return wire_bad_key(NULL, "parallel_tool_calls", o->e,
-                            "cannot be false with the upstream of this model: leave it out");
+        wire_note(o->notes, SPAN("parallel_tool_calls"));
     json_w_key(w, "tools");
     json_w_arr(w);
     json_w_obj(w);

@@ -17,10 +17,6 @@ LIBRARIES = ["openai", "@anthropic-ai/sdk", "@mistralai/mistralai", "ai", "@ai-s
              "@ai-sdk/anthropic", "@ai-sdk/mistral", "@ai-sdk/openai-compatible"]  # fmt: skip
 
 
-# Asks for an answer by a tool with disable_parallel_tool_use; Gemini has no word for that.
-REFUSED = {"ai-anthropic gemini structured": "parallel_tool_calls cannot be false"}
-
-
 @pytest.fixture(scope="module")
 def results(provider, tmp_path_factory):
     """Name -> (passed, what it said), from one run of the file."""
@@ -39,7 +35,4 @@ def results(provider, tmp_path_factory):
 def test_client(results, client, kind, case):
     name = f"{client} {kind} {case}"
     passed, said = results[name]
-    if name in REFUSED:
-        assert not passed and REFUSED[name] in said
-        return
     assert passed, said

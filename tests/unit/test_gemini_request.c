@@ -100,6 +100,8 @@ static const struct sent_case pass[] = {
      "],\"toolConfig\":{\"functionCallingConfig\":{\"mode\":\"VALIDATED\"}},\"tools\":[{"
      "\"functionDeclarations\":[{\"name\":\"f\"}]}]}",
      ""},
+    {"parallel calls off", G3, MSG(USER) "," TOOL("{}") ",\"parallel_tool_calls\":false",
+     "{\"contents\":[" HI "]," TOOLS_OUT("{\"type\":\"object\"}") "}", "parallel_tool_calls "},
     {"no tools", G3, MSG(USER) ",\"tools\":[],\"parallel_tool_calls\":false",
      "{\"contents\":[" HI "]}", ""},
     {"an empty schema", G3, MSG(USER) "," TOOL("{}"),
@@ -199,8 +201,6 @@ static const struct {
 };
 
 static const struct refused_case refused[] = {
-    {"parallel calls off", G3, MSG(USER) "," TOOL("{}") ",\"parallel_tool_calls\":false",
-     "parallel_tool_calls"},
     {"a tool of another kind", G3, MSG(USER) ",\"tools\":[{\"type\":\"web_search\"}]", "tools[0]"},
     {"a tool with unknown members", G3,
      MSG(USER) ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"x\":1}}]",
