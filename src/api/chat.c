@@ -419,7 +419,7 @@ static bool start(struct chat_reply *r, struct err *e)
     struct api_request *rq = r->rq;
     const struct config *c = rq->lane->snapshot->config;
     struct chat_start_opts o = {.request_id = rq->id,
-                                .role = "call",
+                                .role = r->request.pass ? "pass" : "call",
                                 .rules = r->target.rules,
                                 .progress = r->head.members && r->request.stream};
     r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
