@@ -30,21 +30,47 @@ static void w_i64(struct json_w *w, const char *key, int64_t v)
     json_w_i64(w, v);
 }
 
-void ant_write_usage(struct json_w *w, const struct chat_usage *u,
-                     const struct chat_fusion_report *report, bool bare)
+void ant_write_null(struct json_w *w, const char *key)
+{
+    json_w_key(w, key);
+    json_w_null(w);
+}
+
+static void write_counts(struct json_w *w, const struct chat_usage *u)
 {
     int64_t fresh = u->input - u->cached - u->cache_write;
-    json_w_obj(w);
     w_i64(w, "input_tokens", fresh > 0 ? fresh : 0);
     w_i64(w, "cache_creation_input_tokens", u->cache_write);
     w_i64(w, "cache_read_input_tokens", u->cached);
     w_i64(w, "output_tokens", u->output);
-    if (u->reasoning > 0) {
-        json_w_key(w, "output_tokens_details");
-        json_w_obj(w);
-        w_i64(w, "thinking_tokens", u->reasoning);
-        json_w_obj_end(w);
-    }
+    if (u->reasoning <= 0)
+        return;
+    json_w_key(w, "output_tokens_details");
+    json_w_obj(w);
+    w_i64(w, "thinking_tokens", u->reasoning);
+    json_w_obj_end(w);
+}
+
+void ant_write_unary_usage(struct json_w *w, const struct chat_usage *u,
+                           const struct chat_fusion_report *report)
+{
+    static const char *const unknown[] = {"cache_creation", "inference_geo", "server_tool_use",
+                                          "service_tier"};
+    json_w_obj(w);
+    write_counts(w, u);
+    if (u->reasoning <= 0)
+        ant_write_null(w, "output_tokens_details");
+    for (size_t i = 0; i < COUNT_OF(unknown); i++)
+        ant_write_null(w, unknown[i]);
+    wire_write_spend(w, u, report);
+    json_w_obj_end(w);
+}
+
+void ant_write_usage(struct json_w *w, const struct chat_usage *u,
+                     const struct chat_fusion_report *report, bool bare)
+{
+    json_w_obj(w);
+    write_counts(w, u);
     if (!bare)
         wire_write_spend(w, u, report);
     json_w_obj_end(w);

@@ -417,7 +417,10 @@ bool ant_write_event(struct dialect_writer *w, const struct chat_event *ev, stru
     return false;
 }
 
-/* --- one body --------------------------------------------------------------------------------- */
+/* --- one body ---------------------------------------------------------------------------------
+ *
+ * With all members that Anthropic's schema of a Message requires, null where there is nothing to
+ * say: some clients check it. */
 
 static void unary_thinking(struct json_w *j, const struct chat_collect *c)
 {
@@ -441,6 +444,9 @@ static void unary_text(struct json_w *j, const struct buf *text)
     json_w_obj(j);
     wire_str(j, "type", SPAN("text"));
     wire_str(j, "text", buf_span(text));
+    json_w_key(j, "citations"); /* null, which the schema allows as well, Vercel's client refuses */
+    json_w_arr(j);
+    json_w_arr_end(j);
     json_w_obj_end(j);
 }
 
@@ -465,6 +471,10 @@ static bool unary_calls(struct json_w *j, const struct dialect_reply *r,
         wire_str(j, "name", buf_span(&t->name));
         json_w_key(j, "input");
         ok = ant_write_input(j, &scratch, buf_span(&t->arguments), e);
+        json_w_key(j, "caller");
+        json_w_obj(j);
+        wire_str(j, "type", SPAN("direct"));
+        json_w_obj_end(j);
         json_w_obj_end(j);
         ++*out_n;
     }
@@ -488,8 +498,10 @@ bool ant_write_unary(const struct dialect_reply *r, const struct chat_collect *c
     json_w_arr_end(&j);
     enum chat_finish finish = c->over && calls == 0 ? CHAT_FINISH_LENGTH : c->finish;
     write_stop(&j, reason_of(finish, calls > 0, c->refusal.n > 0, sequence.n > 0), sequence);
+    ant_write_null(&j, "stop_details");
+    ant_write_null(&j, "container");
     json_w_key(&j, "usage");
-    ant_write_usage(&j, c->has_usage ? &c->usage : &none, c->report, false);
+    ant_write_unary_usage(&j, c->has_usage ? &c->usage : &none, c->report);
     json_w_obj_end(&j);
     if (ok && json_w_end(&j))
         return true;

@@ -100,9 +100,14 @@ void ant_write_call_id(struct json_w *w, struct span id);
 /* What v says goes over what *u holds: the counts of a stream are cumulative. False when v is no
  * usage. */
 bool ant_read_usage(json_val *v, struct chat_usage *u);
-/* The whole object, without a price if `bare`. report may be NULL. */
+/* Of a stream: without a price if `bare`. report may be NULL. */
 void ant_write_usage(struct json_w *w, const struct chat_usage *u,
                      const struct chat_fusion_report *report, bool bare);
+/* Of a whole body: with every member that Anthropic's schema asks for, null where there is nothing
+ * to say. */
+void ant_write_unary_usage(struct json_w *w, const struct chat_usage *u,
+                           const struct chat_fusion_report *report);
+void ant_write_null(struct json_w *w, const char *key);
 bool ant_write_count(int64_t input_tokens, struct buf *out, struct err *e);
 bool ant_write_error(const struct err *err, struct buf *out, struct err *e);
 /* The error of a stream that has begun: with code, status and retry_after. */

@@ -1,9 +1,9 @@
-"""A provider for tests: OpenAI's chat completions over raw sockets, and an exact log.
+"""A provider for tests: the dialects of five providers over raw sockets, and an exact log.
 
 asyncio protocols, no framework, so that a fault happens at the byte that a test names. The log
 is the oracle: when a request came, each chunk that left, and when and how the other side closed
-(FIN or RST). Lives here: sockets, HTTP framing, the log. Not here: behaviours (behave.py),
-checks (strict.py).
+(FIN or RST). Lives here: sockets, HTTP requests, the log. Not here: behaviours (behave.py),
+their delivery (delivery.py), dialects (talk_*.py), checks (strict*.py).
 
 In a test: `with Mock() as mock` runs it on a thread of its own. By itself: `python mock.py
 PORT`, then `GET /_mock/log` gives the log (what the load test needs: a process of its own).
@@ -20,7 +20,31 @@ import time
 from dataclasses import dataclass, field
 
 import behave
+import delivery
 import strict
+import thin
+from asked import Asked
+from delivery import whole
+from talk import Refused, Talk
+from talk_chat import Chat
+from talk_gemini import Gemini
+from talk_messages import Messages
+from talk_mistral import Mistral
+from talk_responses import Responses
+
+CHAT = Chat()
+# Where each dialect lives; Mistral's paths are those of OpenAI, so that it has a folder.
+TALKS: dict[str, Talk] = {
+    "/mistral/": Mistral(),
+    "/v1/chat/completions": CHAT,
+    "/v1/responses": Responses(),
+    "/v1/messages": Messages(),
+    "/v1beta/models/": Gemini(),
+}
+
+
+def talk_of(path: str) -> Talk | None:
+    return next((t for prefix, t in TALKS.items() if path.startswith(prefix)), None)
 
 
 @dataclass
@@ -44,6 +68,8 @@ class Call:
     headers: dict
     model: str = ""
     body: dict | None = None
+    talk: Talk | None = None
+    asked: Asked | None = None  # of a call of a model
     findings: list = field(default_factory=list)
     sent: list = field(default_factory=list)  # (time, bytes) of each write
     ended: float | None = None
@@ -89,11 +115,11 @@ class Exchange:
                 else:
                     self.timer = self.protocol.loop.call_soon(self.step)
                 return
-            elif action == behave.HANG:
+            elif action == delivery.HANG:
                 return
             else:
                 self.end("cut")
-                self.protocol.close(reset=action == behave.RST)
+                self.protocol.close(reset=action == delivery.RST)
                 return
         self.end("done")
         self.protocol.next_request()
@@ -233,42 +259,72 @@ class Mock:
 
     @property
     def url(self) -> str:
+        return f"unix:{self.unix}:/v1" if self.unix else f"{self.root}/v1"
+
+    @property
+    def root(self) -> str:
         scheme = "https" if self.tls else "http"
-        return f"unix:{self.unix}:/v1" if self.unix else f"{scheme}://127.0.0.1:{self.port}/v1"
+        return f"{scheme}://127.0.0.1:{self.port}"
+
+    def base(self, kind: str) -> str:
+        """The base URL of a provider of that kind in a configuration."""
+        paths = {"mistral": "/mistral/v1", "gemini": "/v1beta"}
+        return self.root + paths.get(kind, "/v1")
 
     # --- answers ---------------------------------------------------------------------------------
 
     def answer(self, call: Call, body: bytes):
         path = call.path.partition("?")[0]
         if path == "/_mock/log":
-            return iter([behave.whole(200, json.dumps([c.summary() for c in self.calls]).encode())])
-        sent = call.headers.get("authorization", "no key")
-        if self.refuses and sent != f"Bearer {self.key}":
-            error = {"error": {"message": f"Incorrect API key provided: {sent}"}}
-            return iter([behave.whole(401, json.dumps(error).encode())])
-        if path == "/v1/models":
-            if path in self.scripts:
-                return behave.steps(behave.Spec.parse(self.scripted(path)), path, {})
-            data = [
-                {"id": m, "object": "model", "created": 1, "owned_by": "mock"} for m in self.models
-            ]
-            return iter([behave.whole(200, json.dumps({"object": "list", "data": data}).encode())])
-        if path != "/v1/chat/completions":
-            return iter([behave.whole(404, b'{"error":{"message":"no such path"}}')])
+            return iter([whole(200, json.dumps([c.summary() for c in self.calls]).encode())])
+        call.talk = talk_of(path)
+        if self.refuses and not self.key_fits(call):
+            sent = call.headers.get("authorization", "no key")
+            error = (call.talk or CHAT).error(401, f"Incorrect API key provided: {sent}")
+            return iter([whole(401, error)])
+        if path.endswith("/models"):
+            return self.listed(call, path)
+        if path in thin.PATHS:
+            return iter([thin.answer(self, call, path, body)])
+        if call.talk is None:
+            return iter([whole(404, b'{"error":{"message":"no such path"}}')])
+        try:
+            return self.model_answer(call, body)
+        except Refused as e:
+            call.findings += e.findings
+            return iter([call.talk.refuse(e)])
+
+    def key_fits(self, call: Call) -> bool:
+        sent = [call.headers.get(h) for h in ("authorization", "x-api-key", "x-goog-api-key")]
+        return f"Bearer {self.key}" in sent[:1] or self.key in sent[1:]
+
+    def model_answer(self, call: Call, body: bytes):
+        """Steps of the model's behaviour. Raises Refused."""
+        talk = call.talk
         try:
             call.body = strict.parse(body)
         except ValueError as e:
-            call.findings.append(f"body: {e}")
-            return iter([behave.whole(400, b'{"error":{"message":"bad JSON"}}')])
+            raise Refused([f"body: {e}"]) from None
         call.model = call.body.get("model", "")
-        call.findings += strict.check_body(call.body)
-        if not self.direct:
-            call.findings += strict.check_head(call.headers, self.key)
-        if call.findings:
-            message = json.dumps({"error": {"message": "; ".join(call.findings)}})
-            return iter([behave.whole(400, message.encode())])
+        bad = [] if self.direct else talk.check_head(call.headers, self.key)
+        wrong = talk.check(call.body)
+        if wrong:
+            raise Refused(wrong + bad, 422 if talk.name == "mistral" else 400)
+        try:
+            call.model, call.asked = talk.ask(call.path, call.headers, call.body)
+        except (KeyError, TypeError, AttributeError, IndexError) as e:
+            raise Refused([f"not understood: {e!r}"]) from None
         spec = behave.Spec.parse(self.scripted(call.model))
-        return behave.steps(spec, call.model, call.body)
+        bad += talk.rules(spec, call.asked, call.body)
+        if bad:
+            raise Refused(bad)
+        return delivery.steps(talk, spec, call.model, call.asked)
+
+    def listed(self, call: Call, path: str):
+        if path in self.scripts:
+            spec = behave.Spec.parse(self.scripted(path))
+            return delivery.steps(call.talk or CHAT, spec, path, Asked())
+        return iter([whole(200, thin.models(path, self.models))])
 
     def scripted(self, model: str) -> str:
         """The next behaviour of a model with a script; the last one stays."""
@@ -290,11 +346,11 @@ class Mock:
         return len(self.calls)
 
     def since(self, mark: int, model: str | None = None) -> list[Call]:
-        """Chat calls after the mark in the order they came; of models whose id begins so."""
+        """Calls of models after the mark in the order they came; of those whose id begins so."""
         return [
             c
             for c in self.calls[mark:]
-            if c.path.startswith("/v1/chat") and (model is None or c.model.startswith(model))
+            if c.talk is not None and (model is None or c.model.startswith(model))
         ]
 
     def wait(self, what, timeout: float = 10.0, why: str = "the mock"):

@@ -1,4 +1,5 @@
-"""What a provider that reads strictly would say to a request of ours.
+"""What a provider that reads strictly would say to a request of ours: of every dialect, and of
+Chat Completions; the other dialects are in files of their own (strict_*.py).
 
 Every request that reaches the mock is checked; findings stand in the log and the session fails
 on any (conftest.py). Two judges: rules written here, and OpenAI's own schema where ../shared
@@ -41,6 +42,7 @@ FIELDS = {
     "safety_identifier",
     "prompt_cache_retention",
     "web_search_options",
+    "top_k",  # not OpenAI's, but of most servers that speak its API
 }
 ROLES = {"system", "developer", "user", "assistant", "tool"}
 
@@ -60,20 +62,26 @@ def parse(body: bytes) -> dict:
     return value
 
 
-def check_head(headers: dict, key: str | None) -> list[str]:
+def check_plain_head(headers: dict) -> list[str]:
+    """What holds whatever header the key is in."""
     bad = []
     if headers.get("content-type", "").split(";")[0] != "application/json":
         bad.append(f"content-type is {headers.get('content-type')!r}")
     if "host" not in headers:
         bad.append("no host")
-    if key and headers.get("authorization") != f"Bearer {key}":
-        bad.append("authorization is not the provider's key")
     # requests are built from scratch: nothing of the client's head may come through
     for name in headers:
         if name in ("cookie", "origin", "referer", "x-request-id") or name.startswith(
             "x-stainless"
         ):
             bad.append(f"a client's header came through: {name}")
+    return bad
+
+
+def check_head(headers: dict, key: str | None) -> list[str]:
+    bad = check_plain_head(headers)
+    if key and headers.get("authorization") != f"Bearer {key}":
+        bad.append("authorization is not the provider's key")
     return bad
 
 

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-import behave
+import delivery
 from gateway import BIN, KEY, Gateway, closed_port
 from mock import Mock
 from terminal import Terminal
@@ -297,7 +297,7 @@ class Impostor(Mock):
         state = {"version": "0.0.1", "pid": os.getpid(), "ledger_ok": False, "archive_ok": False}
         state |= {"archive_dropped": 7, "store_message": "disk I/O error", "providers": []}
         text = json.dumps(state) if call.path == "/admin/state" else "listen: elsewhere\n"
-        return iter([behave.whole(200, text.encode())])
+        return iter([delivery.whole(200, text.encode())])
 
 
 def test_what_a_server_says_of_itself(sound):

@@ -410,7 +410,7 @@ static const struct {
     {"text",
      {START, TEXT("Hi"), USAGE, END(STOP)},
      4,
-     "{'type':'text','text':'Hi'}",
+     "{'type':'text','text':'Hi','citations':[]}",
      "'stop_reason':'end_turn','stop_sequence':null"},
     {"empty", {START, USAGE, END(STOP)}, 3, "", "'stop_reason':'end_turn','stop_sequence':null"},
     {"stop sequence",
@@ -421,7 +421,7 @@ static const struct {
     {"refusal",
      {START, EV(REFUSAL, .text = SPAN_INIT("no")), USAGE, END(REFUSAL)},
      4,
-     "{'type':'text','text':'no'}",
+     "{'type':'text','text':'no','citations':[]}",
      "'stop_reason':'refusal','stop_sequence':null"},
     {"calls",
      {TEXT("a"),
@@ -429,22 +429,29 @@ static const struct {
          .arguments = SPAN_INIT("{\"x\": 1}"), .tool_done = true),
       USAGE, END(STOP)},
      4,
-     "{'type':'text','text':'a'},{'type':'tool_use','id':'c','name':'f','input':{'x': 1}}",
+     "{'type':'text','text':'a','citations':[]},{'type':'tool_use','id':'c','name':'f','input':{'"
+     "x': 1},"
+     "'caller':{'type':'direct'}}",
      "'stop_reason':'tool_use','stop_sequence':null"},
     {"cut call",
      {TEXT("a"),
       EV(TOOL, .tool_id = SPAN_INIT("c"), .tool_name = SPAN_INIT("f"), .arguments = SPAN_INIT("{")),
       USAGE, END(LENGTH)},
      4,
-     "{'type':'text','text':'a'}",
+     "{'type':'text','text':'a','citations':[]}",
      "'stop_reason':'max_tokens','stop_sequence':null"},
     {"thinking",
      {THINK("h"), SIGNED("S"), SIGNED("R"), THINK("m"), TEXT("a"), USAGE, END(STOP)},
      7,
      "{'type':'thinking','thinking':'h','signature':'S'},{'type':'redacted_thinking','data':'R'},"
-     "{'type':'thinking','thinking':'m','signature':''},{'type':'text','text':'a'}",
+     "{'type':'thinking','thinking':'m','signature':''},{'type':'text','text':'a','citations':"
+     "[]}",
      "'stop_reason':'end_turn','stop_sequence':null"},
 };
+
+#define NOTHING                                                                                    \
+    ",'output_tokens_details':null,'cache_creation':null,'inference_geo':null,"                    \
+    "'server_tool_use':null,'service_tier':null,'cost':null}}"
 
 static void test_bodies(void **state)
 {
@@ -458,7 +465,8 @@ static void test_bodies(void **state)
         for (size_t k = 0; k < bodies[i].n; k++)
             assert_true(chat_collect_event(&c, &bodies[i].events[k], &e));
         assert_true(dialect_anthropic_messages.write_unary(&reply, &c, &out, &e));
-        snprintf(want, sizeof want, "{" HEAD "%s],%s," COUNTS("3", "2") ",'cost':null}}",
+        snprintf(want, sizeof want,
+                 "{" HEAD "%s],%s,'stop_details':null,'container':null," COUNTS("3", "2") NOTHING,
                  bodies[i].content, bodies[i].stop);
         if (!span_eq(buf_span(&out), quoted(&text, want)))
             fail_msg("%s:\n got %.*s\nwant %s", bodies[i].name, SPAN_ARG(buf_span(&out)), want);
