@@ -95,6 +95,7 @@ enum chat_format { CHAT_FORMAT_UNSET, CHAT_FORMAT_TEXT, CHAT_FORMAT_JSON, CHAT_F
 struct chat_pass {
     struct span head, tail;
     int64_t input_bytes; /* of its text: what the upstream will count tokens of */
+    bool names_url;      /* of something that the upstream may fetch */
 };
 
 /* A number kept as it was written (JSON text); p NULL: absent. */

@@ -43,6 +43,33 @@ static int64_t input_bytes(json_val *root)
     return sum;
 }
 
+static bool is_among(struct span key, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (span_eq(key, span_of(names[i])))
+            return true;
+    return false;
+}
+
+/* Some servers embed images, and fetch them: a URL that is a member's value and no text is taken
+ * for one, whatever the member is called. No deeper than the parser goes. */
+static bool names_url(json_val *v)
+{
+    static const char *const texts[] = {"input",  "prompt", "suffix", "text",    "content",
+                                        "system", "user",   "model",  "metadata"};
+    struct span key;
+    json_val *x;
+    for (struct json_iter it = json_iter_of(v); json_next(&it, &key, &x);) {
+        struct span head = span_upto(json_str(x), 16);
+        bool text = json_is_obj(v) && is_among(key, texts, COUNT_OF(texts));
+        if (json_is_str(x) && json_is_obj(v) && !text && span_index(head, SPAN("://")) < head.n)
+            return true;
+        if ((json_is_arr(x) || (json_is_obj(x) && !span_eq(key, SPAN("metadata")))) && names_url(x))
+            return true;
+    }
+    return false;
+}
+
 static bool says_one(json_val *v)
 {
     int64_t n;
@@ -71,7 +98,8 @@ static struct chat_pass *split(struct arena *a, struct span body, json_val *root
         i++;
     struct span model = json_member_text(body, i);
     size_t at = (size_t)(model.p - body.p);
-    *p = (struct chat_pass){span_upto(body, at), span_from(body, at + model.n), input_bytes(root)};
+    *p = (struct chat_pass){span_upto(body, at), span_from(body, at + model.n), input_bytes(root),
+                            names_url(root)};
     return p;
 }
 

@@ -478,12 +478,22 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
     loop_task_init(&a->recycle, on_recycle);
 }
 
+static bool refuse_url(const struct attempt *a, const char *param, struct err *e)
+{
+    return err_field(e, param,
+                     "%s names a URL, which %.*s would fetch from inside its network: send "
+                     "the data itself, or set 'image_urls: pass' for that provider",
+                     param, SPAN_ARG(a->provider->config->name));
+}
+
 /* What an engine in our network would have to fetch for the client from there. */
 static bool check_urls(const struct attempt *a, const struct chat_request *r, struct err *e)
 {
     char param[96];
     if (!a->provider->config->refuse_image_urls)
         return true;
+    if (r->pass != NULL && r->pass->names_url)
+        return refuse_url(a, "input", e);
     for (size_t i = 0; i < r->n_messages; i++)
         for (size_t k = 0; k < r->messages[i].n_parts; k++) {
             const struct chat_part *p = &r->messages[i].parts[k];
@@ -491,10 +501,7 @@ static bool check_urls(const struct attempt *a, const struct chat_request *r, st
             if (!fetched || p->url.n == 0 || span_starts(p->url, SPAN("data:")))
                 continue;
             (void)snprintf(param, sizeof param, "messages[%zu].content[%zu]", i, k);
-            return err_field(e, param,
-                             "%s names a URL, which %.*s would fetch from inside its network: send "
-                             "the data itself, or set 'image_urls: pass' for that provider",
-                             param, SPAN_ARG(a->provider->config->name));
+            return refuse_url(a, param, e);
         }
     return true;
 }

@@ -179,6 +179,17 @@ static void test_unsupported(void **state)
     assert_string_equal(e.param, "model");
 }
 
+/* A server in our network is not sent what it would fetch from there for a client. */
+static void test_urls(void **state)
+{
+    struct net *n = *state;
+    AUTO(arena) a = arena_new(0);
+    assert_false(pass_start(n, a, &dialect_embeddings, "m",
+                            "{\"model\":\"m1\",\"input\":[{\"image_url\":\"http://10.0.0.1/\"}]}"));
+    assert_int_equal(n->caller.e.status, 400);
+    assert_non_null(strstr(n->caller.e.msg, "image_urls"));
+}
+
 /* Vectors are larger than any event of a stream, and room for them is not kept for chats. */
 static void test_large(void **state)
 {
@@ -215,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_good, net_open, net_close),
         cmocka_unit_test_setup_teardown(test_bad, net_open, net_close),
         cmocka_unit_test(test_unsupported),
+        cmocka_unit_test_setup_teardown(test_urls, net_open, net_close),
         cmocka_unit_test_setup_teardown(test_large, net_open, net_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

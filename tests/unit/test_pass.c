@@ -116,6 +116,36 @@ static void test_only_the_member(void **state)
     buf_done(&out);
 }
 
+/* What a server that embeds images may fetch; texts may say what they like. */
+static void test_urls(void **state)
+{
+    static const struct {
+        const char *in;
+        bool names;
+    } cases[] = {
+        {"{'model':'m','input':'http://a'}", false},
+        {"{'model':'m','input':['http://a',['https://b']],'suffix':'x://'}", false},
+        {"{'model':'m','input':[{'text':'http://a'}],'metadata':{'site':'http://a'}}", false},
+        {"{'model':'m','input':[{'image_url':'data:image/png;base64,AA=='}]}", false},
+        {"{'model':'m','input':[{'image':'http://a'}]}", true},
+        {"{'model':'m','messages':[{'role':'user','content':[{'type':'image_url','image_url':"
+         "{'url':'http://a'}}]}]}",
+         true},
+        {"{'model':'m','messages':[{'content':'http://a'}]}", false},
+        {"{'model':'m','input':'','image':'file:///a'}", true},
+    };
+    struct buf in;
+    buf_init(&in, KIB(4));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(arena) a = arena_new(0);
+        struct chat_request r;
+        assert_true(dialect_embeddings.read_request(a, quoted(&in, cases[i].in), &r, NULL));
+        if (r.pass->names_url != cases[i].names)
+            fail_msg("%s", cases[i].in);
+    }
+    buf_done(&in);
+}
+
 static void test_bad_requests(void **state)
 {
     static const struct {
@@ -347,11 +377,11 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),      cmocka_unit_test(test_only_the_member),
-        cmocka_unit_test(test_bad_requests),  cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_event_types),   cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_write_stream),  cmocka_unit_test(test_write_whole),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_requests),        cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_only_the_member), cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_streams),         cmocka_unit_test(test_event_types),
+        cmocka_unit_test(test_bodies),          cmocka_unit_test(test_write_stream),
+        cmocka_unit_test(test_write_whole),     cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
