@@ -1,5 +1,5 @@
-/* api/chat.c - chat completions, responses, messages: a request into a source, its events into an
- * answer, streamed or whole.
+/* api/chat.c - chat completions, responses, messages, and what passes as it came (embeddings,
+ * completions): a request into a source, its events into an answer, streamed or whole.
  *
  * Status and headers go out with the first content or the first keep-alive, whichever is sooner;
  * before that a failure is a real HTTP status, after it the dialect's error event. The client's
