@@ -1,5 +1,5 @@
-/* api/chat.c - chat completions, responses, messages: a request into a source, its events into an
- * answer, streamed or whole.
+/* api/chat.c - chat completions, responses, messages, and what passes as it came (embeddings,
+ * completions): a request into a source, its events into an answer, streamed or whole.
  *
  * Status and headers go out with the first content or the first keep-alive, whichever is sooner;
  * before that a failure is a real HTTP status, after it the dialect's error event. The client's
@@ -424,7 +424,7 @@ static bool start(struct chat_reply *r, struct err *e)
     struct api_request *rq = r->rq;
     const struct config *c = rq->lane->snapshot->config;
     struct chat_start_opts o = {.request_id = rq->id,
-                                .role = "call",
+                                .role = r->request.pass ? "pass" : "call",
                                 .rules = r->target.rules,
                                 .progress = r->head.members && r->request.stream};
     r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);

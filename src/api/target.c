@@ -22,6 +22,7 @@ struct search {
     struct lane *lane;
     struct arena *arena;
     const struct chat_rule *rules;
+    const struct chat_request *request; /* NULL: none */
     struct route_prefs prefs;
     struct candidate all[ORDER_MAX];
     size_t n;
@@ -79,6 +80,18 @@ static struct order_target order_of(const struct route_target *t, double weight,
     return o;
 }
 
+/* What passes as it came goes to one model. */
+static bool takes(const struct search *s, const struct candidate *c, struct err *e)
+{
+    const struct chat_request *r = s->request;
+    if (!r || !r->pass)
+        return true;
+    if (c->target.recipe)
+        return err_field(e, "model", "\"%.*s\" is a recipe, which answers chats only: name a model",
+                         SPAN_ARG(c->name));
+    return !c->target.model || upstream_takes(c->target.model, r, e);
+}
+
 /* False only when the name leads nowhere, or memory runs out; who may not be asked is passed over.
  */
 static bool add_name(struct search *s, struct span name, const struct chat_rule *rules,
@@ -88,7 +101,7 @@ static bool add_name(struct search *s, struct span name, const struct chat_rule 
     if (!route_resolve(s->lane->route, s->arena, name, &c.target, e))
         return false;
     const struct config_model *m = c.target.model;
-    if (m && !route_check_region(m, rules, &s->refused))
+    if (!takes(s, &c, &s->refused) || (m && !route_check_region(m, rules, &s->refused)))
         return true;
     if (m && !prefs_allow(&s->prefs, m)) {
         (void)err_field(&s->refused, "provider", "provider: no upstream of this model fits it");
@@ -267,7 +280,7 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
     unsigned order[ORDER_MAX];
     if (!s)
         return no_memory(e);
-    *s = (struct search){.lane = w->lane, .arena = arena};
+    *s = (struct search){.lane = w->lane, .arena = arena, .request = ask->request};
     *out = (struct app_target){.name = ask->name};
     if (!prefs_read(arena, ask->request ? ask->request->routing : (struct span){0}, &s->prefs, e) ||
         !request_rules(s, ask, e) || !read_schema(s, ask->request, e) ||

@@ -26,6 +26,8 @@
 /* One SSE event or unary body of an upstream, and all bytes of one answer. */
 #define LIMIT_EVENT_BYTES  MIB(16)
 #define LIMIT_ANSWER_BYTES MIB(64)
+/* The body of an answer that is passed on: 2,048 vectors of 3,072 dimensions in base64. */
+#define LIMIT_PASS_BYTES LIMIT_OUT_MAX_BYTES
 /* What a panel member's collector keeps. */
 #define LIMIT_MEMBER_BYTES MIB(4)
 /* JSON nesting. */

@@ -90,6 +90,14 @@ enum chat_tool_choice {
 
 enum chat_format { CHAT_FORMAT_UNSET, CHAT_FORMAT_TEXT, CHAT_FORMAT_JSON, CHAT_FORMAT_SCHEMA };
 
+/* A request that is no chat and passes as it came, but for its model: the client's JSON around the
+ * value of `model`. What it is for says chat_request.dialect. */
+struct chat_pass {
+    struct span head, tail;
+    int64_t input_bytes; /* of its text: what the upstream will count tokens of */
+    bool names_url;      /* of something that the upstream may fetch */
+};
+
 /* A number kept as it was written (JSON text); p NULL: absent. */
 #define CHAT_NUM struct span
 
@@ -137,6 +145,8 @@ struct chat_request {
     size_t n_fallbacks;
     struct span routing; /* the `provider` object as JSON text; p NULL: none */
     struct span session; /* requests of one session go to one upstream; p NULL: none */
+
+    const struct chat_pass *pass; /* NULL: a chat; else there are no messages */
 
     struct span betas; /* the client's anthropic-beta header, for an upstream of the same dialect;
                         * p NULL: none */
@@ -236,6 +246,8 @@ struct chat_event {
     const struct span *ignored;
     size_t n_ignored;
     struct span text;
+    struct span raw; /* TEXT of a pass: JSON to be given back as it is, of which `text` is what the
+                      * model says; p NULL: no pass */
     struct span signature; /* REASONING; TOOL: to be replayed with the call */
     struct span format;    /* REASONING: whose signature, as in chat_part */
     bool signs_text;       /* REASONING with a signature: as in chat_part */
@@ -294,7 +306,7 @@ struct chat_start_opts {
     struct span fusion_id;  /* the fusion that the client called; empty: none. Lives as the call */
     int64_t deadline_us;    /* loop time of the total limit, 0: the source's own */
     unsigned depth;         /* fusions above this call: 0 for a client's */
-    const char *role;       /* "call", "member", "judge": for the ledger; static */
+    const char *role;       /* "call", "pass", "member", "judge": for the ledger; static */
     bool progress;          /* the sink wants CHAT_EV_MEMBER */
     bool spare;             /* others can be asked instead: fail at once where this one is known to
                              * be down */

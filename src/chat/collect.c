@@ -174,7 +174,7 @@ bool chat_collect_event(struct chat_collect *c, const struct chat_event *ev, str
         c->started = true;
         return set_name(&c->id, ev->id, e) && set_name(&c->model, ev->model, e);
     case CHAT_EV_TEXT:
-        return add(c, &c->text, ev->text, e);
+        return add(c, &c->text, ev->raw.p ? ev->raw : ev->text, e);
     case CHAT_EV_REASONING:
         return add_reasoning(c, ev, e);
     case CHAT_EV_REFUSAL:

@@ -23,7 +23,8 @@ struct chat_collected_block {
 };
 
 struct chat_collect {
-    struct buf text, reasoning, refusal, id, model;
+    struct buf text; /* of a pass: its raw answer */
+    struct buf reasoning, refusal, id, model;
     struct buf stop_sequence;            /* which one was met; usually empty */
     struct chat_collected_block *blocks; /* owned array */
     size_t n_blocks;

@@ -2,8 +2,10 @@
 #include "dialect/dialect.h"
 
 static const struct dialect *const dialects[] = {
-    &dialect_openai_chat,        &dialect_mistral,          &dialect_gemini,
-    &dialect_anthropic_messages, &dialect_openai_responses,
+    &dialect_openai_chat,      &dialect_mistral,
+    &dialect_gemini,           &dialect_anthropic_messages,
+    &dialect_openai_responses, &dialect_embeddings,
+    &dialect_completions,      &dialect_fim,
 };
 
 const struct dialect *dialect_find(struct span name)

@@ -58,6 +58,7 @@ struct dialect {
      * request, path is NULL and write_path() appends it. */
     const char *path;
     bool (*write_path)(const struct dialect_target *t, struct buf *out, struct err *e);
+    bool passes;            /* its servers have OpenAI's other routes too (dialect/pass.c) */
     const char *key_header; /* its key goes there: "authorization" (as "Bearer KEY"), ... */
     struct dialect_header headers[2]; /* what else each of its requests has; name NULL: none */
 
@@ -109,5 +110,8 @@ extern const struct dialect dialect_mistral;
 extern const struct dialect dialect_gemini;
 extern const struct dialect dialect_anthropic_messages;
 extern const struct dialect dialect_openai_chat, dialect_openai_responses;
+/* Requests that pass as they came: they are asked of upstreams whose own dialect passes, with its
+ * key, headers and errors. */
+extern const struct dialect dialect_embeddings, dialect_completions, dialect_fim;
 
 #endif

@@ -38,6 +38,7 @@ const struct dialect dialect_mistral = {
     .name = "mistral",
     .id_prefix = "chatcmpl-",
     .path = "/chat/completions",
+    .passes = true,
     .key_header = "authorization",
     .write_request = mistral_write_request,
     .reader_new = oai_reader_new,

@@ -7,6 +7,7 @@ const struct dialect dialect_openai_chat = {
     .name = "openai_chat",
     .id_prefix = "chatcmpl-",
     .path = "/chat/completions",
+    .passes = true,
     .key_header = "authorization",
     .read_request = oai_read_request,
     .writer_new = oai_writer_new,

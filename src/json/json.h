@@ -73,6 +73,10 @@ struct json_iter {
 struct json_iter json_iter_of(json_val *v);
 bool json_next(struct json_iter *it, struct span *out_key, json_val **out_val);
 
+/* Where the value of the i-th member stands in the text of an object, which a parser of this page
+ * has taken: for what is sent on as it came but for one value. */
+struct span json_member_text(struct span object, size_t i);
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /* The value as minified JSON, appended; b is as before on failure (so with the next three). */

@@ -66,6 +66,38 @@ static bool scan(struct span text, size_t *out_values, struct err *e)
     return true;
 }
 
+struct span json_member_text(struct span object, size_t i)
+{
+    const char *p = object.p, *end = object.p + object.n, *from = NULL;
+    size_t depth = 0, member = 0;
+    while (p < end) {
+        char c = *p++;
+        bool over = false; /* the member ends before c */
+        switch ((enum byte_class)byte_classes[(unsigned char)c]) {
+        case B_OTHER:
+            break;
+        case B_OPEN:
+            depth++;
+            break;
+        case B_CLOSE:
+            over = --depth == 0;
+            break;
+        case B_NEXT:
+            over = depth == 1 && c == ',';
+            if (depth == 1 && c == ':' && member == i)
+                from = p;
+            break;
+        case B_QUOTE:
+            p = skip_string(p, end);
+            break;
+        }
+        if (over && from != NULL)
+            return span_trim(span_make(from, (size_t)(p - 1 - from)));
+        member += over;
+    }
+    return (struct span){0};
+}
+
 /* --- one block -------------------------------------------------------------------------------- */
 
 /* The parser's values, then its own copy of the text, which it unescapes in place. */

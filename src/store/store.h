@@ -47,7 +47,7 @@ struct store_reply {
 struct store_call {
     struct span id;                    /* "call_..." unique */
     struct span request_id, fusion_id; /* fusion_id may be empty */
-    struct span role;                  /* "call", "member", "judge" */
+    struct span role;                  /* "call", "pass", "member", "judge" */
     struct span provider, model, upstream_model, host, region;
     int64_t time_ms; /* start, unix */
     int64_t input, cached, cache_write, output, reasoning;

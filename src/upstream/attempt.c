@@ -197,10 +197,11 @@ static int64_t total_left_us(const struct attempt *a)
 
 static size_t headers_of(const struct attempt *a, struct http_header out[static MAX_HEADERS])
 {
-    const struct dialect *d = a->dialect;
+    const struct dialect *d = a->provider->dialect;
     size_t n = 0;
     out[n++] = (struct http_header){SPAN("content-type"), SPAN("application/json")};
-    out[n++] = (struct http_header){SPAN("accept"), SPAN("text/event-stream")};
+    out[n++] = (struct http_header){SPAN("accept"), a->stream ? SPAN("text/event-stream")
+                                                              : SPAN("application/json")};
     out[n++] = (struct http_header){SPAN("accept-encoding"), SPAN("identity")};
     out[n++] = (struct http_header){SPAN("user-agent"), SPAN("fusor/" FUSOR_VERSION)};
     for (size_t i = 0; i < COUNT_OF(d->headers) && d->headers[i].name; i++)
@@ -454,6 +455,8 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
         .provider = upstream_provider_of(s->upstream, s->model),
         .model = s->model,
         .sink = sink,
+        .pass = r->pass != NULL,
+        .stream = r->pass == NULL || r->stream,
         .retry_ms = -1,
         .deadline_us = o->deadline_us,
         .max_tokens = r->max_tokens,
@@ -466,12 +469,21 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
         .path = a->path,
         .reply = a->reply,
         .local = a->local,
-        .in_bytes = chat_input_bytes(r),
+        .in_bytes = r->pass != NULL ? r->pass->input_bytes : chat_input_bytes(r),
     };
     *a = fresh;
+    a->reply.max = a->pass ? LIMIT_PASS_BYTES : LIMIT_EVENT_BYTES;
     list_init(&a->node.node);
     loop_timer_init(&a->timer, s->upstream->env.loop, on_timer);
     loop_task_init(&a->recycle, on_recycle);
+}
+
+static bool refuse_url(const struct attempt *a, const char *param, struct err *e)
+{
+    return err_field(e, param,
+                     "%s names a URL, which %.*s would fetch from inside its network: send "
+                     "the data itself, or set 'image_urls: pass' for that provider",
+                     param, SPAN_ARG(a->provider->config->name));
 }
 
 /* What an engine in our network would have to fetch for the client from there. */
@@ -480,6 +492,8 @@ static bool check_urls(const struct attempt *a, const struct chat_request *r, st
     char param[96];
     if (!a->provider->config->refuse_image_urls)
         return true;
+    if (r->pass != NULL && r->pass->names_url)
+        return refuse_url(a, "input", e);
     for (size_t i = 0; i < r->n_messages; i++)
         for (size_t k = 0; k < r->messages[i].n_parts; k++) {
             const struct chat_part *p = &r->messages[i].parts[k];
@@ -487,10 +501,7 @@ static bool check_urls(const struct attempt *a, const struct chat_request *r, st
             if (!fetched || p->url.n == 0 || span_starts(p->url, SPAN("data:")))
                 continue;
             (void)snprintf(param, sizeof param, "messages[%zu].content[%zu]", i, k);
-            return err_field(e, param,
-                             "%s names a URL, which %.*s would fetch from inside its network: send "
-                             "the data itself, or set 'image_urls: pass' for that provider",
-                             param, SPAN_ARG(a->provider->config->name));
+            return refuse_url(a, param, e);
         }
     return true;
 }
@@ -525,13 +536,15 @@ static bool prepare(struct attempt *a, const struct chat_request *r, struct err 
                        SPAN_ARG(a->model->name));
     if (a->deadline_us > 0 && a->deadline_us <= loop_now_us(loop_of(a)))
         return time_is_up(a, e);
-    a->dialect = a->provider->dialect;
-    if (!set_local(a, e) || !check_urls(a, r, e) || !write_call(a, r, e))
+    a->dialect = r->pass != NULL ? dialect_find(r->dialect) : a->provider->dialect;
+    if (!upstream_takes(a->model, r, e) || !set_local(a, e) || !check_urls(a, r, e) ||
+        !write_call(a, r, e))
         return false;
-    int64_t out_tokens = r->max_tokens >= 0 ? r->max_tokens : a->model->default_max_tokens;
+    int64_t out_tokens = r->max_tokens;
+    if (out_tokens < 0 && r->pass == NULL && a->model->default_max_tokens > 0)
+        out_tokens = a->model->default_max_tokens;
     a->intent.host = a->local != NULL ? SPAN("127.0.0.1") : span_of(a->provider->origin.host);
-    a->intent.bound_nusd =
-        price_bound_nusd(&a->model->price, a->in_bytes, out_tokens > 0 ? out_tokens : -1);
+    a->intent.bound_nusd = price_bound_nusd(&a->model->price, a->in_bytes, out_tokens);
     int64_t left = total_left_us(a);
     if (left > 0 && !loop_timer_start(&a->timer, left))
         return err_set(e, ERR_NOMEM, "no memory for a timer");

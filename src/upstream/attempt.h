@@ -41,17 +41,18 @@ struct attempt {
     struct upstream *upstream; /* NULL: freed while the lease was on its way back */
     const struct up_provider *provider;
     const struct config_model *model;
-    const struct dialect *dialect;
-    struct chat_sink *sink; /* NULL after the last event or a cancel */
+    const struct dialect *dialect; /* of the call: the provider's, or that of a pass */
+    struct chat_sink *sink;        /* NULL after the last event or a cancel */
     enum attempt_state state;
     bool paused;
-    bool booked;      /* has its yes and is not settled */
-    bool started;     /* START was emitted */
-    bool usage_told;  /* the last known usage was emitted */
-    bool has_usage;   /* usage is the upstream's */
-    bool refused;     /* COLLECTING: the body of an error */
-    int status;       /* of the head */
-    int64_t retry_ms; /* of the head */
+    bool booked;       /* has its yes and is not settled */
+    bool started;      /* START was emitted */
+    bool usage_told;   /* the last known usage was emitted */
+    bool has_usage;    /* usage is the upstream's */
+    bool refused;      /* COLLECTING: the body of an error */
+    int status;        /* of the head */
+    int64_t retry_ms;  /* of the head */
+    bool pass, stream; /* of the request; a chat is always asked for as a stream */
     int64_t deadline_us, max_tokens;
     struct gate_intent intent;
     struct gate_ticket ticket;

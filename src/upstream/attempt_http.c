@@ -255,11 +255,14 @@ static void on_good_head(struct attempt *a, const struct http_header *h, size_t 
 {
     struct span type = header(h, n, SPAN("content-type"));
     enum media media = media_of(type);
-    if (media == MEDIA_OTHER)
+    /* A chat's client does not see how it came; a pass goes back as it comes. */
+    bool odd = a->pass && media != (a->stream ? MEDIA_STREAM : MEDIA_JSON);
+    if (odd || media == MEDIA_OTHER)
         attempt_fail_code(a, "upstream_not_json",
-                          "the answer is %.*s and not a chat completion; "
+                          "the answer is %.*s and not %s; "
                           "does base_url end with the API's version, as in /v1?",
-                          SPAN_ARG(type.n > 0 ? span_upto(type, 60) : SPAN("of no type")));
+                          SPAN_ARG(type.n > 0 ? span_upto(type, 60) : SPAN("of no type")),
+                          a->pass ? "what was asked for" : "a chat completion");
     else
         begin_answer(a, media);
 }
@@ -300,7 +303,7 @@ static void fail_refused(struct attempt *a)
 {
     struct span body = buf_span(&a->reply);
     struct err e = {0};
-    a->dialect->read_error(a->status, body, a->retry_ms, &e);
+    a->provider->dialect->read_error(a->status, body, a->retry_ms, &e);
     e.upstream_status = a->status;
     if (a->retry_ms >= 0) /* else what the body says (Gemini), if anything */
         e.retry_after_ms = a->retry_ms;

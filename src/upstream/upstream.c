@@ -145,6 +145,19 @@ const struct up_provider *upstream_provider_of(const struct upstream *u,
     return NULL;
 }
 
+bool upstream_takes(const struct config_model *m, const struct chat_request *r, struct err *e)
+{
+    const char *name = m->provider->dialect;
+    const struct dialect *d = name != NULL ? dialect_find(span_of(name)) : NULL;
+    if (r->pass == NULL || (d != NULL && d->passes))
+        return true;
+    err_field(e, "model",
+              "%.*s: %.*s are passed on as they are, to providers of kind openai (api: chat), "
+              "mistral and local; %.*s is none of them",
+              SPAN_ARG(m->name), SPAN_ARG(r->dialect), SPAN_ARG(m->provider->name));
+    return err_with_code(e, "unsupported_by_upstream");
+}
+
 /* --- sources
  * -------------------------------------------------------------------------------------- */
 

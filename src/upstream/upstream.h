@@ -37,6 +37,11 @@ MUST_USE struct upstream *upstream_new(const struct upstream_env *env,
 void upstream_free(struct upstream *u);
 AUTO_DEFINE(upstream)
 
+/* Whether the model's provider can be asked this: what passes as it came goes to those who speak
+ * like its client. ERR_INPUT "unsupported_by_upstream". */
+MUST_USE bool upstream_takes(const struct config_model *m, const struct chat_request *r,
+                             struct err *e);
+
 /* One model of one provider as a source. Plain storage of the caller (an arena), no end needed;
  * must outlive its calls. */
 struct upstream_source {

@@ -285,7 +285,7 @@ class Mock:
         if path.endswith("/models"):
             return self.listed(call, path)
         if path in thin.PATHS:
-            return iter([thin.answer(self, call, path, body)])
+            return thin.answer(self, call, path, body)
         if call.talk is None:
             return iter([whole(404, b'{"error":{"message":"no such path"}}')])
         try:

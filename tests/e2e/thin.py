@@ -1,15 +1,19 @@
 """What the mock provider has beside models that talk: lists, embeddings, completions, fill in the
-middle, token counts. Checked as strictly, answered in a line."""
+middle, token counts. Checked as strictly, answered in a line, delivered or not as a chat is."""
 
 import base64
 import struct
 
+import behave
+import delivery
 import strict
 import strict_mistral
 import strict_responses
-from delivery import whole
+from asked import Asked
+from behave import Answer, Spec
+from delivery import Frame, whole
+from talk_chat import CREATED, Chat
 
-CREATED = 1_700_000_000
 PATHS = {
     "/v1/embeddings": "CreateEmbeddingRequest",
     "/v1/completions": "CreateCompletionRequest",
@@ -73,32 +77,60 @@ def embeddings(body: dict) -> dict:
     return head | {"data": data, "usage": usage}
 
 
-def completion(body: dict) -> dict:
-    text = f"after {body['prompt']}"
-    if body.get("suffix"):
-        text += f" before {body['suffix']}"
-    choice = {"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}
-    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-    return {
-        "id": "cmpl-mock",
-        "object": "text_completion",
-        "created": CREATED,
-        "model": body["model"],
-        "choices": [choice],
-        "usage": usage,
-    }
+def words(body: dict) -> list[str]:
+    """What a completion says that is not told what to say."""
+    suffix = [" before ", str(body["suffix"])] if body.get("suffix") else []
+    return ["after ", str(body["prompt"]), *suffix]
 
 
-def fim(body: dict) -> dict:
-    """Mistral answers these as chat."""
-    out = completion(body)
-    text = out["choices"][0]["text"]
-    message = {"role": "assistant", "content": text, "tool_calls": None}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return out | {"object": "chat.completion", "choices": [choice]}
+class Thin(Chat):
+    """Of one request. Errors are OpenAI's."""
+
+    name = "thin"
+
+    def __init__(self, path: str, body: dict):
+        self.body = body
+        self.embeds = path.endswith("/embeddings")
+        self.fim = path.endswith("/fim/completions")  # which Mistral answers as chat
+
+    def pieces(self, spec: Spec, answer: Answer) -> list[str]:
+        return answer.pieces if spec.kind == "say" else words(self.body)
+
+    def piece(self, text: str, finish: str | None, key: str) -> dict:
+        """An answer that says this; key: what a chat calls it."""
+        said = {key: {"role": "assistant", "content": text}} if self.fim else {"text": text}
+        choice = {"index": 0, **said, "finish_reason": finish}
+        kind = "text_completion"
+        if self.fim:
+            kind = "chat.completion" + (".chunk" if key == "delta" else "")
+        else:
+            choice["logprobs"] = None
+        head = {"id": "cmpl-mock", "object": kind, "created": CREATED, "model": self.body["model"]}
+        return head | {"choices": [choice]}
+
+    def unary(self, spec: Spec, model: str, answer: Answer, asked: Asked) -> dict:
+        reply = embeddings(self.body) if self.embeds else None
+        if reply is None:
+            reply = self.piece("".join(self.pieces(spec, answer)), "stop", "message")
+            reply["usage"] = self.usage(spec, answer)
+        if spec.text("usage") == "none":
+            del reply["usage"]
+        return reply
+
+    def frames(self, spec: Spec, model: str, answer: Answer, asked: Asked):
+        """Usage comes with the finish at Mistral, and behind it at OpenAI to who asks for it."""
+        usage = {"usage": self.usage(spec, answer)}
+        for text in self.pieces(spec, answer):
+            yield Frame(self.piece(text, None, "delta"), content=True)
+        yield Frame(self.piece("", "stop", "delta") | (usage if self.fim else {}), finish=True)
+        if asked.usage_wanted and not self.fim:
+            yield Frame(self.piece("", None, "delta") | {"choices": []} | usage)
+        if spec.num("done", 1):
+            yield Frame("[DONE]")
 
 
-def answer(mock, call, path: str, raw: bytes) -> bytes:
+def answer(mock, call, path: str, raw: bytes):
+    """Steps."""
     talk = call.talk
     try:
         call.body = strict.parse(raw)
@@ -111,10 +143,11 @@ def answer(mock, call, path: str, raw: bytes) -> bytes:
     elif not mock.direct:
         call.findings += strict.check_head(call.headers, mock.key)
     if call.findings:
-        return whole(400, {"error": {"message": "; ".join(call.findings)}})
+        return iter([whole(400, {"error": {"message": "; ".join(call.findings)}})])
     if path.endswith("/count_tokens"):
-        return whole(200, {"input_tokens": len(raw) // 4})
-    make = {"embeddings": embeddings, "completions": completion}[path.rpartition("/")[2]]
-    if path.endswith("/fim/completions"):
-        make = fim
-    return whole(200, make(call.body))
+        return iter([whole(200, {"input_tokens": len(raw) // 4})])
+    call.talk = Thin(path, call.body)
+    wanted = (call.body.get("stream_options") or {}).get("include_usage", False)
+    asked = Asked(stream=bool(call.body.get("stream")), usage_wanted=wanted)
+    spec = behave.Spec.parse(mock.scripted(call.model))
+    return delivery.steps(call.talk, spec, call.model, asked)

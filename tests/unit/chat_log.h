@@ -29,7 +29,8 @@ static inline void log_event(struct buf *log, const struct chat_event *ev, int *
     case CHAT_EV_TEXT:
     case CHAT_EV_REFUSAL:
         ok = ok && (more || buf_addf(log, NULL, ev->kind == CHAT_EV_TEXT ? "text:" : "refusal:")) &&
-             buf_add(log, ev->text, NULL);
+             buf_add(log, ev->text, NULL) &&
+             (!ev->raw.p || buf_addf(log, NULL, "<%.*s>", SPAN_ARG(ev->raw)));
         break;
     case CHAT_EV_REASONING:
         ok = ok && (more || buf_addf(log, NULL, "think:")) && buf_add(log, ev->text, NULL) &&

@@ -458,6 +458,23 @@ static void test_flipped_everywhere(void **state)
     }
 }
 
+/* Where each member of an object stands in its text. */
+static void test_member_text(void **state)
+{
+    static const char text[] = " { \"a\" : 1 ,\"b\":[{\"c\":\",}\"},2, 3],\"\\\"\" :\n\"x\\\\\" "
+                               ", \"d\":{}, \"e\":null}\n";
+    static const char *const want[] = {"1", "[{\"c\":\",}\"},2, 3]", "\"x\\\\\"", "{}", "null"};
+    AUTO(arena) a = arena_new(0);
+    (void)parse(a, text);
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        struct span got = json_member_text(span_of(text), i);
+        if (!span_eq(got, span_of(want[i])))
+            fail_msg("%zu: %.*s", i, SPAN_ARG(got));
+    }
+    assert_null(json_member_text(span_of(text), COUNT_OF(want)).p);
+    assert_null(json_member_text(SPAN("{}"), 0).p);
+}
+
 static void test_scratch_reuse(void **state)
 {
     AUTO(arena) a = arena_new(0);
@@ -535,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_cut_everywhere),
         cmocka_unit_test(test_flipped_everywhere),
+        cmocka_unit_test(test_member_text),
         cmocka_unit_test(test_scratch_reuse),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_small_arena),
