@@ -262,6 +262,8 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
         r->held = *ev; /* an error may follow, and that must still be a real status */
         return;
     }
+    if (ev->kind == CHAT_EV_USAGE)
+        r->held = (struct chat_event){0}; /* a later one counts */
     if (ev->kind == CHAT_EV_MEMBER && (!r->head.members || r->paused)) {
         if (r->head.members)
             keep_late(r, ev->member);
@@ -329,8 +331,11 @@ static void note_event(struct chat_reply *r, const struct chat_event *ev)
             o->calls = (int64_t)(ev->report->n_members + ev->report->n_judges);
         }
     }
-    if (ev->kind == CHAT_EV_START)
+    if (ev->kind == CHAT_EV_START) {
         note_ignored(r, ev);
+        if (!span_eq(ev->target, r->request.model))
+            r->rq->target = ev->target;
+    }
     bool content = ev->kind == CHAT_EV_TEXT || ev->kind == CHAT_EV_TOOL ||
                    ev->kind == CHAT_EV_REASONING || ev->kind == CHAT_EV_REFUSAL;
     if (content && o->ttft_us < 0)

@@ -414,6 +414,8 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
     struct span us = arena_printf(a, "%lld", (long long)rq->overhead_us);
     if (us.p)
         out[n++] = (struct http_header){SPAN("x-fusor-overhead-us"), us};
+    if (rq->target.n > 0)
+        out[n++] = (struct http_header){SPAN("x-fusor-model"), rq->target};
     if (rq->ignored.n > 0)
         out[n++] = (struct http_header){SPAN("x-fusor-ignored"), rq->ignored};
     if (rq->estimated)

@@ -29,12 +29,13 @@ struct api_outcome {
 struct api_request {
     struct http_exchange *x;
     struct worker *worker;
-    struct lane *lane;             /* held until api_request_end() */
-    struct span rest;              /* path behind a route that ends in '*' */
-    struct span id;                /* request id */
-    struct span ignored;           /* fields that the upstream did not get, "a, b" */
-    int64_t start_us;              /* clock_mono_us() when the request was whole */
-    int64_t overhead_us;           /* our own time so far: see api_overhead() */
+    struct lane *lane;   /* held until api_request_end() */
+    struct span rest;    /* path behind a route that ends in '*' */
+    struct span id;      /* request id */
+    struct span target;  /* the model that answers, where it is not the one that was named */
+    struct span ignored; /* fields that the upstream did not get, "a, b" */
+    int64_t start_us;    /* clock_mono_us() when the request was whole */
+    int64_t overhead_us; /* our own time so far: see api_overhead() */
     const struct api_route *route; /* NULL: it did not get so far */
     bool estimated;                /* figures of the answer are reckoned */
     int8_t log_word;               /* whether it may be logged: 1 yes, -1 no, 0 not asked yet */
@@ -58,7 +59,7 @@ extern const size_t api_n_routes;
 void api_reply_json(struct api_request *rq, int status, struct span body);
 void api_reply_error(struct api_request *rq, const struct err *err);
 /* Headers that every answer has; n <= API_MAX_HEADERS, values live in the exchange's arena. */
-#define API_MAX_HEADERS 12
+#define API_MAX_HEADERS 13
 size_t api_headers(struct api_request *rq, const char *content_type, const struct err *err,
                    struct http_header *out);
 /* Books the end (log, metrics, archive) from rq->outcome with this status and word, and lets the

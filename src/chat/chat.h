@@ -230,6 +230,7 @@ struct chat_event {
     enum chat_event_kind kind;
     /* START: the upstream's answer id and model name; REASONING: id of the block */
     struct span id, model;
+    struct span target; /* START: the model as it is named here, that answers; empty for a fusion */
     /* START: fields of the request that this upstream cannot take and that do not change its
      * answer; of a fusion "B: user" */
     const struct span *ignored;

@@ -39,7 +39,7 @@ enum http_method {
     HTTP_METHOD_OTHER
 };
 
-#define HTTP_BAD_HEADERS 12
+#define HTTP_BAD_HEADERS 13
 
 struct http_handler {
     /* The head is whole, no body byte was read. Returns how large a body may be (bytes); the

@@ -87,6 +87,7 @@ static void on_upstream(struct chat_sink *s, const struct chat_event *ev)
     struct route_call *c = CONTAINER_OF(s, struct route_call, sink);
     struct route_entry *en = c->entry;
     struct chat_sink *client = c->client;
+    struct chat_event named;
     switch (ev->kind) {
     case CHAT_EV_USAGE:
         c->used = ev->usage;
@@ -105,6 +106,10 @@ static void on_upstream(struct chat_sink *s, const struct chat_event *ev)
             c->first_us = loop_now_us(c->route->env.loop);
         break;
     case CHAT_EV_START:
+        named = *ev;
+        named.target = c->source->upstream.model->name;
+        ev = &named;
+        break;
     case CHAT_EV_MEMBER:
         break;
     }

@@ -36,7 +36,9 @@ class Asked:
     choice: str = "auto"  # auto, none, required, or the name of a function
     parallel: bool = True
     schema: dict | None = None  # of the answer, natively
-    settings: dict = field(default_factory=dict)  # max_tokens, temperature, top_p, stop, seed, effort
+    settings: dict = field(
+        default_factory=dict
+    )  # max_tokens, temperature, top_p, stop, seed, effort
     marks: int = 0  # cache_control
     include: list[str] = field(default_factory=list)
 

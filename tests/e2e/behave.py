@@ -126,16 +126,14 @@ def chain(spec: Spec, asked: Asked) -> Answer:
     if len(calls) >= hops * width:
         return Answer([f"after {len(calls)} calls: {results[-1].text}"])
     new = range(len(calls), len(calls) + width)
-    tools = [
-        (f"call_step_{i}", "step", json.dumps(step_arguments(i, width, results))) for i in new
-    ]
+    tools = [(f"call_step_{i}", "step", json.dumps(step_arguments(i, width, results))) for i in new]
     return Answer(tools=tools, finish="tool_calls")
 
 
 def step_arguments(i: int, width: int, results: list) -> dict:
     hop = i // width
     before = results[(hop - 1) * width].text if hop else "the start"
-    return {"n": i, "from": before, "also": {"z": [i, None, True], "a": "\\u00e5 \"\u20ac\" </x>"}}
+    return {"n": i, "from": before, "also": {"z": [i, None, True], "a": '\\u00e5 "\u20ac" </x>'}}
 
 
 def compose(spec: Spec, asked: Asked) -> Answer:

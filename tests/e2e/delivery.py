@@ -7,7 +7,7 @@ happens at an exact byte, the same in each dialect.
 
 Keys of a model id (behave.py) that are read here:
 
-    delay, headgap, gap               milliseconds before the head, before the body, between contents
+    delay, headgap, gap               milliseconds before head, before body, between contents
     cut, rst, stall = N               that fault instead of content N+1 (or of the finish)
     err_mid=1                         the dialect's own error before that fault
     fin_head, rst_head, stall_head    that fault instead of an answer

@@ -201,9 +201,7 @@ class ChatDoor(Door):
                 yield chunk.choices[0].delta.content
 
     def results(self, calls: list[Called], texts: list[str]) -> list:
-        return [
-            {"role": "tool", "tool_call_id": c.id, "content": t} for c, t in zip(calls, texts)
-        ]
+        return [{"role": "tool", "tool_call_id": c.id, "content": t} for c, t in zip(calls, texts)]
 
 
 def merge_detail(details: list[dict], new: dict):
@@ -417,8 +415,7 @@ class MessagesDoor(Door):
 
     def results(self, calls: list[Called], texts: list[str]) -> list:
         blocks = [
-            {"type": "tool_result", "tool_use_id": c.id, "content": t}
-            for c, t in zip(calls, texts)
+            {"type": "tool_result", "tool_use_id": c.id, "content": t} for c, t in zip(calls, texts)
         ]
         return [{"role": "user", "content": blocks}]
 

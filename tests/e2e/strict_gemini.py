@@ -30,9 +30,7 @@ PART = obj(
     thought=BOOL,
     thoughtSignature=FILLED,
 )
-CONTENT = obj(
-    "parts", "role", role={"enum": ["user", "model"]}, parts=many(PART) | {"minItems": 1}
-)
+CONTENT = obj("parts", "role", role={"enum": ["user", "model"]}, parts=many(PART) | {"minItems": 1})
 SCHEMA = obj(
     "",
     "type format title description nullable enum maxItems minItems properties required "
@@ -197,7 +195,9 @@ def config(body: dict, asked: Asked) -> list[str]:
             if "parameters" in d and "parametersJsonSchema" in d:
                 bad.append(f"{d['name']} has both parameters and parametersJsonSchema")
             if d.get("parameters", {}).get("properties") == {}:
-                bad.append(f"{d['name']}: parameters.properties: should be non-empty for OBJECT type")
+                bad.append(
+                    f"{d['name']}: parameters.properties: should be non-empty for OBJECT type"
+                )
     return bad
 
 

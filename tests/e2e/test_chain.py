@@ -41,7 +41,7 @@ def climb(door, model: str, stream: bool, width: int):
             return calls, got
         assert len(got.calls) == width and got.finish == "tool_calls"
         calls += got.calls
-        texts = [f"result {c.args['n']} \u00e9\"\\ of hop {hop}" for c in got.calls]
+        texts = [f'result {c.args["n"]} \u00e9"\\ of hop {hop}' for c in got.calls]
         history = history + got.said + door.results(got.calls, texts)
     raise AssertionError("the chain has no end")
 

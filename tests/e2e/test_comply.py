@@ -13,7 +13,13 @@ from gateway import Gateway
 FORMATS = {
     "openai-chat": [],
     "open-responses": [],
-    "anthropic": ["--auth-header", "x-api-key", "--no-bearer", "-H", "anthropic-version:2023-06-01"],
+    "anthropic": [
+        "--auth-header",
+        "x-api-key",
+        "--no-bearer",
+        "-H",
+        "anthropic-version:2023-06-01",
+    ],
 }
 # What it warns about and why that is as it should be.
 FINE = (

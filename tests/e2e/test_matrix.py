@@ -25,7 +25,9 @@ PNG = base64.b64encode(
         "0000000d49444154789c6360f8cfc0f01f0005000180a20cc1c30000000049454e44ae426082"
     )
 ).decode()
-PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n").decode()
+PDF = base64.b64encode(
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n"
+).decode()
 WEATHER = {
     "type": "object",
     "properties": {"city": {"type": "string", "description": SENTINEL}},
@@ -302,6 +304,17 @@ def test_usage(door, kind, sent, stream):
     told = 8 if ("reasoning tokens", kind) not in SILENT else None
     assert got.usage["input"] == 120 and got.usage["output"] == 40
     assert got.usage["cached"] == 100 and (got.usage["reasoning"] or None) == told
+
+
+@PAIRS
+def test_count_tokens(doors, kind):
+    def count(text: str) -> int:
+        client = doors["messages"].client
+        model = egress.model(kind, "say")
+        said = [{"role": "user", "content": text}]
+        return client.messages.count_tokens(model=model, messages=said).input_tokens
+
+    assert 0 < count("hello there") < count("hello there " * 50)
 
 
 # --- what goes wrong ---------------------------------------------------------------------------

@@ -212,9 +212,7 @@ def test_mistral_errors(mistral):
 # --- Gemini ------------------------------------------------------------------------------------
 
 DECLARED = types.Tool(
-    function_declarations=[
-        types.FunctionDeclaration(name="weather", parameters_json_schema=SCHEMA)
-    ]
+    function_declarations=[types.FunctionDeclaration(name="weather", parameters_json_schema=SCHEMA)]
 )
 
 
@@ -388,8 +386,11 @@ REFUSED = {
         "additionalProperties"),
 }
 # fmt: on
-PATHS = {"messages": "/v1/messages", "responses": "/v1/responses",
-         "mistral": "/mistral/v1/chat/completions"}  # fmt: skip
+PATHS = {
+    "messages": "/v1/messages",
+    "responses": "/v1/responses",
+    "mistral": "/mistral/v1/chat/completions",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ def test_the_next_is_asked(routed, mock, name, stream):
     g = routed({"prod": {"to": BAD[name], "fallback": [f"mock/{HELLO}"]}})
     reply = g.chat("prod", stream=stream)
     assert reply.status == 200 and b"hello" in reply.body, reply.body
+    assert reply.headers["x-fusor-model"] == f"mock/{HELLO}"
     assert models_of(mock)[-1] == HELLO and len(mock.calls_now()) in (1, 2)
 
 
