@@ -302,10 +302,10 @@ static bool read_responses(struct node n, struct config *c, struct err *e)
 
 static bool read_retain(struct node n, struct config *c, struct err *e)
 {
-    static const char *const keys[] = {"responses", "reasoning"}, *const later[] = {"traces",
-                                                                                    "max_bytes"};
+    static const char *const keys[] = {"responses", "reasoning"}, *const not_yet[] = {"traces",
+                                                                                      "max_bytes"};
     struct node responses = node_get(n, "responses"), reasoning = node_get(n, "reasoning");
-    if (!node_only_now(n, keys, COUNT_OF(keys), later, COUNT_OF(later), e) ||
+    if (!node_only_now(n, keys, COUNT_OF(keys), not_yet, COUNT_OF(not_yet), e) ||
         !node_duration(responses, SECOND_US, &c->retain_responses_us, e) ||
         !node_duration(reasoning, SECOND_US, &c->retain_reasoning_us, e))
         return false;
