@@ -14,6 +14,7 @@
 #ifndef FUSOR_DIALECT_KEPT_H
 #define FUSOR_DIALECT_KEPT_H
 
+#include "base/limits.h"
 #include "dialect/dialect.h"
 
 #define KEPT_ID_BYTES 16

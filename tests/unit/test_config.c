@@ -289,10 +289,10 @@ static const struct {
     {"lisen: x\n", "f.yaml:1:1: unknown field 'lisen'; did you mean 'listen'?"},
     {"- a\n", "f.yaml:1:1: must be a map of fields, not a list"},
     {"trace: full\n", "f.yaml:1:8: trace: this field comes with a later version"},
-    {"retain: {traces: 7d}\n", "f.yaml:1:18: retain.traces: this field comes with a later version"},
+    {"retain: {traces: 7d}\n", "f.yaml:1:18: traces: this field comes with a later version"},
     {"retain: {reasoning: 10ms}\n",
-     "f.yaml:1:21: retain.reasoning: must be 1s or more, or 0 to keep none"},
-    {"retain: {responses: 0}\n", "f.yaml:1:21: retain.responses: must be 1s or more; `responses: "
+     "f.yaml:1:21: reasoning: must be 1s or more, or 0 to keep none"},
+    {"retain: {responses: 0}\n", "f.yaml:1:21: responses: must be 1s or more; `responses: "
                                  "{store: deny}` keeps none"},
     {"responses: {store: maybe}\n", "f.yaml:1:20: store: must be deny or allow, not 'maybe'"},
     {"store: postgresql://x\n",
