@@ -293,6 +293,8 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
         r->held = *ev; /* an error may follow, and that must still be a real status */
         return;
     }
+    if (ev->kind == CHAT_EV_USAGE)
+        r->held = (struct chat_event){0}; /* a later one counts */
     if (ev->kind == CHAT_EV_MEMBER && (!r->head.members || r->paused)) {
         if (r->head.members)
             keep_late(r, ev->member);

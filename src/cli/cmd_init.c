@@ -9,6 +9,7 @@
 #include "cli/init_files.h"
 #include "cli/probe.h"
 #include "cli/prompt.h"
+#include "dialect/dialect.h"
 
 /* In the order in which people are asked, and in which lines are read from a pipe. */
 static const struct {
@@ -157,15 +158,17 @@ static bool read_key(const struct init *in, struct entry *t, bool *eof, struct e
 
 static bool call_provider(struct entry *t, struct probe *out, struct err *e)
 {
-    struct buf body, answer;
+    struct buf path, body, answer;
+    buf_init(&path, KIB(4));
     buf_init(&body, KIB(4));
     buf_init(&answer, PROBE_BODY_BYTES);
-    bool ok = probe_chat_body(t->usual, &body, e);
+    bool ok = probe_chat(t->usual, &path, &body, e);
     if (ok) {
         struct fetch f = {.url = span_of(t->base_url),
-                          .path = SPAN("/chat/completions"),
+                          .path = buf_span(&path),
                           .body = buf_span(&body),
                           .key = t->key,
+                          .dialect = dialect_find(span_of(t->usual->dialect)),
                           .timeouts = {.connect_us = 5000000, .total_us = 30000000},
                           .out = &answer};
         fetch_all(&f, 1);
@@ -173,6 +176,7 @@ static bool call_provider(struct entry *t, struct probe *out, struct err *e)
     }
     buf_done(&answer);
     buf_done(&body);
+    buf_done(&path);
     return ok;
 }
 

@@ -19,8 +19,9 @@ void probe_models(struct fetch *f, const struct config_provider *p)
     f->timeouts = (struct http_timeouts){.total_us = PROBE_TIMEOUT_US};
 }
 
-bool probe_chat_body(const struct config_usual *u, struct buf *out, struct err *e)
+bool probe_chat(const struct config_usual *u, struct buf *path, struct buf *body, struct err *e)
 {
+    const struct dialect *d = dialect_find(span_of(u->dialect));
     struct chat_part part = {.kind = CHAT_PART_TEXT, .text = SPAN("Hi")};
     struct chat_message message = {.role = CHAT_USER, .parts = &part, .n_parts = 1};
     const struct chat_request r = {.dialect = SPAN("openai_chat"),
@@ -34,11 +35,12 @@ bool probe_chat_body(const struct config_usual *u, struct buf *out, struct err *
                                    .top_logprobs = -1,
                                    .n = 1};
     const struct dialect_target t = {.model = r.model,
-                                     .dialect = r.dialect,
+                                     .dialect = span_of(u->dialect),
                                      .max_completion_tokens = u->max_completion_tokens,
                                      .unary = true};
     struct dialect_notes notes = {0};
-    return dialect_openai_chat.write_request(&r, &t, out, &notes, e);
+    bool ok = d->path ? buf_add(path, span_of(d->path), e) : d->write_path(&t, path, e);
+    return ok && d->write_request(&r, &t, body, &notes, e);
 }
 
 /* --- the answer in words
@@ -114,7 +116,7 @@ static void read_refusal(const struct fetch *f, struct probe *out)
                        f->key ? "refused" : "missing", f->status);
         return;
     }
-    dialect_openai_chat.read_error(f->status, body, -1, &e);
+    (f->dialect ? f->dialect : &dialect_openai_chat)->read_error(f->status, body, -1, &e);
     out->word = f->status < 500 && f->status != 408 ? PROBE_ODD : PROBE_UNREACHED;
     say_error(out, &e, f->key);
 }

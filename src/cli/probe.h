@@ -24,8 +24,9 @@ struct probe {
 
 /* Sets up a call that asks for the models; f->out is the caller's. */
 void probe_models(struct fetch *f, const struct config_provider *p);
-/* One message, one token: the body of a chat call. */
-MUST_USE bool probe_chat_body(const struct config_usual *u, struct buf *out, struct err *e);
+/* One message, one token, in the provider's dialect: the path and the body of a call. */
+MUST_USE bool probe_chat(const struct config_usual *u, struct buf *path, struct buf *body,
+                         struct err *e);
 void probe_read(const struct fetch *f, struct probe *out);
 
 #endif

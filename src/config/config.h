@@ -238,8 +238,10 @@ size_t config_near(const struct config *c, struct span name, struct span *out, s
 /* A provider that many people have a key of: it is there without a file when its variable is set,
  * and `fusor init` asks for it. */
 struct config_usual {
-    const char *name, *variable, *base_url;
-    bool max_completion_tokens, omit_stream_options;
+    const char *name, *variable, *kind;
+    const char *dialect; /* what its kind speaks */
+    const char *base_url;
+    bool max_completion_tokens;
     const char *model, *id; /* its current model: what clients say, what it is told */
 };
 /* Strongest first: the first one with a key judges. NULL behind the last. */

@@ -11,28 +11,37 @@
 static const struct config_usual known[] = {
     {.name = "anthropic",
      .variable = "ANTHROPIC_API_KEY",
+     .kind = "anthropic",
+     .dialect = "anthropic_messages",
      .base_url = "https://api.anthropic.com/v1",
      .model = "claude-opus-4-8",
      .id = "claude-opus-4-8"},
     {.name = "openai",
      .variable = "OPENAI_API_KEY",
+     .kind = "openai",
+     .dialect = "openai_chat",
      .base_url = "https://api.openai.com/v1",
      .max_completion_tokens = true,
      .model = "gpt-5.5",
      .id = "gpt-5.5"},
     {.name = "gemini",
      .variable = "GEMINI_API_KEY",
-     .base_url = "https://generativelanguage.googleapis.com/v1beta/openai",
+     .kind = "gemini",
+     .dialect = "gemini",
+     .base_url = "https://generativelanguage.googleapis.com/v1beta",
      .model = "gemini-3.1-pro-preview",
      .id = "gemini-3.1-pro-preview"},
     {.name = "mistral",
      .variable = "MISTRAL_API_KEY",
+     .kind = "mistral",
+     .dialect = "mistral",
      .base_url = "https://api.mistral.ai/v1",
-     .omit_stream_options = true,
      .model = "mistral-medium-latest",
      .id = "mistral-medium-latest"},
     {.name = "openrouter",
      .variable = "OPENROUTER_API_KEY",
+     .kind = "openai",
+     .dialect = "openai_chat",
      .base_url = "https://openrouter.ai/api/v1",
      .model = "openrouter-auto",
      .id = "openrouter/auto"},
@@ -52,13 +61,12 @@ static const char *const self_temperatures[] = {"0.2", "0.5", "0.7"};
 
 static bool write_provider(const struct config_use *u, struct buf *out, struct err *e)
 {
-    return buf_addf(out, e, "  %s: {kind: openai, base_url: ", u->usual->name) &&
+    return buf_addf(out, e, "  %s: {kind: %s, base_url: ", u->usual->name, u->usual->kind) &&
            json_write_str(out, span_of(u->base_url ? u->base_url : u->usual->base_url), e) &&
            buf_add(out, SPAN(", key: "), e) && json_write_str(out, u->key_ref, e) &&
-           buf_addf(out, e, "%s%s}\n",
+           buf_addf(out, e, "%s}\n",
                     u->usual->max_completion_tokens ? ", max_tokens_field: max_completion_tokens"
-                                                    : "",
-                    u->usual->omit_stream_options ? ", stream_options: omit" : "");
+                                                    : "");
 }
 
 bool config_write_usual(const struct config_use *use, size_t n, struct buf *out, struct err *e)

@@ -10,14 +10,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "dialect/anthropic_priv.h"
-
-#define MAX_TOOLS 512
-
-struct tool {
-    struct buf id, name, arguments;
-    bool sent;  /* its block is out */
-    bool whole; /* the arguments are complete */
-};
+#include "dialect/wire_calls.h"
 
 enum block { BLOCK_NONE, BLOCK_TEXT, BLOCK_THINKING };
 
@@ -26,8 +19,7 @@ struct dialect_writer {
     struct buf usage; /* the last usage object, rendered */
     struct chat_usage so_far;
     struct json_scratch scratch;
-    struct tool *tools;
-    size_t n_tools;
+    struct wire_calls calls;
     enum block block; /* what is open */
     size_t index;     /* of the next block */
     bool begun, ended, members, refused;
@@ -51,20 +43,11 @@ struct dialect_writer *ant_writer_new(const struct dialect_reply *r)
     return NULL;
 }
 
-static void tool_done(struct tool *t)
-{
-    buf_done(&t->id);
-    buf_done(&t->name);
-    buf_done(&t->arguments);
-}
-
 void ant_writer_free(struct dialect_writer *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < w->n_tools; i++)
-        tool_done(&w->tools[i]);
-    mem_free(w->tools);
+    wire_calls_done(&w->calls);
     buf_done(&w->id);
     buf_done(&w->model);
     buf_done(&w->usage);
@@ -209,7 +192,7 @@ static bool releasable(bool whole, struct span name, enum chat_finish finish)
 
 static bool send_call(struct dialect_writer *w, size_t index, struct buf *out, struct err *e)
 {
-    struct tool *t = &w->tools[index];
+    struct wire_call *t = &w->calls.at[index];
     char made[WIRE_CALL_ID_BYTES];
     struct json_w j;
     struct buf input;
@@ -234,53 +217,15 @@ static bool send_call(struct dialect_writer *w, size_t index, struct buf *out, s
     return ok && buf_add(out, SPAN("}}\n\n"), e) && stop_block(w, out, e);
 }
 
-static bool grow_tools(struct dialect_writer *w, size_t index, struct err *e)
-{
-    if (index < w->n_tools)
-        return true;
-    if (index >= MAX_TOOLS)
-        return err_set(e, ERR_LIMIT, "the answer has more than %d tool calls", MAX_TOOLS);
-    struct tool *tools = mem_realloc(w->tools, (index + 1) * sizeof *tools);
-    if (!tools)
-        return wire_no_memory(e);
-    w->tools = tools;
-    for (; w->n_tools <= index; w->n_tools++) {
-        struct tool *t = &tools[w->n_tools];
-        *t = (struct tool){0};
-        buf_init(&t->id, KIB(1));
-        buf_init(&t->name, KIB(1));
-        buf_init(&t->arguments, LIMIT_ANSWER_BYTES);
-    }
-    return true;
-}
-
-static bool set_once(struct buf *b, struct span s, struct err *e)
-{
-    return b->n > 0 || buf_add(b, span_upto(s, KIB(1)), e);
-}
-
-/* An id that another call of this answer has already is as good as none. */
-static struct span own_id(const struct dialect_writer *w, size_t index, struct span id)
-{
-    for (size_t i = 0; i < w->n_tools; i++)
-        if (i != index && span_eq(buf_span(&w->tools[i].id), id))
-            return (struct span){"", 0};
-    return id;
-}
-
 /* The signature of a call has no place here; it is kept by the call's id. */
 static bool on_tool(struct dialect_writer *w, const struct chat_event *ev, struct buf *out,
                     struct err *e)
 {
-    if (!grow_tools(w, ev->index, e))
+    struct wire_call *t = wire_calls_note(&w->calls, ev, e);
+    if (!t || t->sent)
+        return t != NULL;
+    if (!buf_add(&t->arguments, ev->arguments, e))
         return false;
-    struct tool *t = &w->tools[ev->index];
-    if (t->sent)
-        return true;
-    if (!set_once(&t->id, own_id(w, ev->index, ev->tool_id), e) ||
-        !set_once(&t->name, ev->tool_name, e) || !buf_add(&t->arguments, ev->arguments, e))
-        return false;
-    t->whole = t->whole || ev->tool_done;
     return !t->whole || t->name.n == 0 || send_call(w, ev->index, out, e);
 }
 
@@ -319,8 +264,8 @@ static bool on_finish(struct dialect_writer *w, const struct chat_event *ev, str
 {
     bool any = false;
     struct json_w j;
-    for (size_t i = 0; i < w->n_tools; i++) {
-        struct tool *t = &w->tools[i];
+    for (size_t i = 0; i < w->calls.n; i++) {
+        struct wire_call *t = &w->calls.at[i];
         if (!t->sent && releasable(t->whole, buf_span(&t->name), ev->finish) &&
             !send_call(w, i, out, e))
             return false;
@@ -444,7 +389,9 @@ static void unary_text(struct json_w *j, const struct buf *text)
     json_w_obj(j);
     wire_str(j, "type", SPAN("text"));
     wire_str(j, "text", buf_span(text));
-    ant_write_null(j, "citations");
+    json_w_key(j, "citations"); /* null, which the schema allows as well, Vercel's client refuses */
+    json_w_arr(j);
+    json_w_arr_end(j);
     json_w_obj_end(j);
 }
 

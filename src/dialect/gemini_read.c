@@ -305,6 +305,7 @@ static const struct {
     enum chat_finish finish;
 } finishes[] = {
     {SPAN_INIT("STOP"), CHAT_FINISH_STOP},
+    {SPAN_INIT("FUNCTION_CALL"), CHAT_FINISH_STOP}, /* not Google's, but of servers that copy it */
     {SPAN_INIT("MAX_TOKENS"), CHAT_FINISH_LENGTH},
     {SPAN_INIT("SAFETY"), CHAT_FINISH_CONTENT_FILTER},
     {SPAN_INIT("RECITATION"), CHAT_FINISH_CONTENT_FILTER},

@@ -11,21 +11,13 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "dialect/openai_chat_priv.h"
-
-#define MAX_TOOLS 512
-
-struct tool {
-    struct buf id, name, arguments, signature;
-    bool sent;  /* OpenAI's shape: its first piece is out; default shape: it is out whole */
-    bool whole; /* the arguments are complete */
-};
+#include "dialect/wire_calls.h"
 
 struct dialect_writer {
     struct buf head;  /* `data: {"id":...,"choices":[{"index":0,"delta":` */
     struct buf usage; /* the last usage object, rendered */
     struct buf id;    /* the answer's id: seed of tool ids */
-    struct tool *tools;
-    size_t n_tools;
+    struct wire_calls calls;
     size_t block; /* number of the current reasoning block */
     bool openai_shape, members;
     bool role_sent, ended;
@@ -72,21 +64,11 @@ struct dialect_writer *oai_writer_new(const struct dialect_reply *r)
     return NULL;
 }
 
-static void tool_done(struct tool *t)
-{
-    buf_done(&t->id);
-    buf_done(&t->name);
-    buf_done(&t->arguments);
-    buf_done(&t->signature);
-}
-
 void oai_writer_free(struct dialect_writer *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < w->n_tools; i++)
-        tool_done(&w->tools[i]);
-    mem_free(w->tools);
+    wire_calls_done(&w->calls);
     buf_done(&w->head);
     buf_done(&w->usage);
     buf_done(&w->id);
@@ -241,7 +223,7 @@ static void write_call(struct json_w *j, int64_t index, const struct call *c)
 static bool send_call(struct dialect_writer *w, size_t index, struct span arguments,
                       struct buf *out, struct err *e)
 {
-    struct tool *t = &w->tools[index];
+    struct wire_call *t = &w->calls.at[index];
     char made[WIRE_CALL_ID_BYTES];
     struct call c = {.id = wire_call_id(buf_span(&t->id), buf_span(&w->id), index, made),
                      .name = buf_span(&t->name),
@@ -268,53 +250,12 @@ static bool send_piece(struct dialect_writer *w, size_t index, struct span piece
             close_chunk(w, NULL, out, e));
 }
 
-static bool grow_tools(struct dialect_writer *w, size_t index, struct err *e)
-{
-    if (index < w->n_tools)
-        return true;
-    if (index >= MAX_TOOLS)
-        return err_set(e, ERR_LIMIT, "the answer has more than %d tool calls", MAX_TOOLS);
-    struct tool *tools = mem_realloc(w->tools, (index + 1) * sizeof *tools);
-    if (!tools)
-        return wire_no_memory(e);
-    w->tools = tools;
-    for (; w->n_tools <= index; w->n_tools++) {
-        struct tool *t = &tools[w->n_tools];
-        *t = (struct tool){0};
-        buf_init(&t->id, KIB(1));
-        buf_init(&t->name, KIB(1));
-        buf_init(&t->arguments, LIMIT_ANSWER_BYTES);
-        buf_init(&t->signature, LIMIT_EVENT_BYTES);
-    }
-    return true;
-}
-
-static bool set_once(struct buf *b, struct span s, struct err *e)
-{
-    return b->n > 0 || buf_add(b, span_upto(s, KIB(1)), e);
-}
-
-/* An id that another call of this answer has already is as good as none. */
-static struct span own_id(const struct dialect_writer *w, size_t index, struct span id)
-{
-    for (size_t i = 0; i < w->n_tools; i++)
-        if (i != index && span_eq(buf_span(&w->tools[i].id), id))
-            return (struct span){"", 0};
-    return id;
-}
-
 static bool on_tool(struct dialect_writer *w, const struct chat_event *ev, struct buf *out,
                     struct err *e)
 {
-    if (!grow_tools(w, ev->index, e))
+    struct wire_call *t = wire_calls_note(&w->calls, ev, e);
+    if (!t)
         return false;
-    struct tool *t = &w->tools[ev->index];
-    if (!set_once(&t->id, own_id(w, ev->index, ev->tool_id), e) ||
-        !set_once(&t->name, ev->tool_name, e))
-        return false;
-    if (ev->signature.n > 0 && t->signature.n == 0 && !buf_add(&t->signature, ev->signature, e))
-        return false;
-    t->whole = t->whole || ev->tool_done;
     if (t->sent)
         return !w->openai_shape || send_piece(w, ev->index, ev->arguments, out, e);
     if (!buf_add(&t->arguments, ev->arguments, e))
@@ -354,8 +295,8 @@ static bool on_finish(struct dialect_writer *w, enum chat_finish finish, struct 
                       struct err *e)
 {
     bool any = false, cut = false;
-    for (size_t i = 0; i < w->n_tools; i++) {
-        struct tool *t = &w->tools[i];
+    for (size_t i = 0; i < w->calls.n; i++) {
+        struct wire_call *t = &w->calls.at[i];
         bool release = releasable(t->whole, buf_span(&t->name), finish);
         if (!t->sent && release && !send_call(w, i, buf_span(&t->arguments), out, e))
             return false;

@@ -256,6 +256,12 @@ static bool write_item(const struct out *o, const struct chat_part *p)
     return write_raw(o, p);
 }
 
+/* Clients of chat write "" beside their calls; a message item without words is none. */
+static bool says_nothing(const struct chat_message *m, const struct chat_part *p, size_t n)
+{
+    return n == 1 && m->n_parts > 1 && p->kind == CHAT_PART_TEXT && p->text.n == 0 && !p->raw.p;
+}
+
 bool resp_write_message(struct resp_send *s, const struct chat_message *m, size_t index)
 {
     static const struct wire_path messages = {NULL, "messages", 0};
@@ -271,8 +277,9 @@ bool resp_write_message(struct resp_send *s, const struct chat_message *m, size_
         size_t n = 0;
         while (i + n < m->n_parts && is_content(&m->parts[i + n]))
             n++;
-        if (n > 0 ? !write_message(&o, &m->parts[i], n, runs++ == 0)
-                  : !write_item(&o, &m->parts[i]))
+        bool none = n > 0 && says_nothing(m, &m->parts[i], n);
+        if (!none && (n > 0 ? !write_message(&o, &m->parts[i], n, runs++ == 0)
+                            : !write_item(&o, &m->parts[i])))
             return false;
         i += n > 0 ? n : 1;
     }

@@ -50,6 +50,8 @@ def named(name: str):
 
 def schema_findings(body: dict) -> list[str]:
     v = named("CreateResponse")
+    if body.get("tools"):
+        body = body | {"tools": [{"strict": None} | t for t in body["tools"]]}
     if v is None:
         return []
     return [f"schema: {'.'.join(map(str, e.path))}: {e.message[:200]}" for e in v.iter_errors(body)]
@@ -116,7 +118,8 @@ def check_tool(where: str, tool: dict) -> list[str]:
         return [f"{where} is no function"]
     known = {"type", "name", "description", "parameters", "strict"}
     bad = unknown(where, tool, known)
-    bad += [f"Missing required parameter: '{where}.{k}'." for k in known - {"description"} - set(tool)]
+    needed = known - {"description", "strict"}  # the schema wants strict, the API does not
+    bad += [f"Missing required parameter: '{where}.{k}'." for k in needed - set(tool)]
     if tool.get("strict"):
         bad += strict_schema(tool.get("parameters"), f"{where}.parameters")
     return bad

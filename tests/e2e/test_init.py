@@ -32,7 +32,7 @@ def person(tmp_path) -> Gateway:
 
 
 def urls(mock: Mock, *names: str) -> str:
-    return ",".join(f"{n}={mock.url}" for n in names or NAMES)
+    return ",".join(f"{n}={mock.base(n)}" for n in names or NAMES)
 
 
 def lines(**keys: str) -> str:
@@ -71,7 +71,8 @@ def test_good_keys(person, mock):
     assert config["providers"]["openai"]["key"] == f"file:{person.home}/keys/openai"
     assert KEY not in person.file.read_text()
     # one call of one token each, in each provider's own words
-    assert [c.path for c in mock.calls] == ["/v1/chat/completions"] * 2
+    paths = ["/v1/chat/completions", "/mistral/v1/chat/completions"]
+    assert [c.path for c in mock.calls] == paths
     assert mock.calls[0].body["max_completion_tokens"] == 1 and mock.calls[0].model == "gpt-5.5"
     assert mock.calls[1].body["max_tokens"] == 1
 

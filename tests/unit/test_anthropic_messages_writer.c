@@ -410,7 +410,7 @@ static const struct {
     {"text",
      {START, TEXT("Hi"), USAGE, END(STOP)},
      4,
-     "{'type':'text','text':'Hi','citations':null}",
+     "{'type':'text','text':'Hi','citations':[]}",
      "'stop_reason':'end_turn','stop_sequence':null"},
     {"empty", {START, USAGE, END(STOP)}, 3, "", "'stop_reason':'end_turn','stop_sequence':null"},
     {"stop sequence",
@@ -421,7 +421,7 @@ static const struct {
     {"refusal",
      {START, EV(REFUSAL, .text = SPAN_INIT("no")), USAGE, END(REFUSAL)},
      4,
-     "{'type':'text','text':'no','citations':null}",
+     "{'type':'text','text':'no','citations':[]}",
      "'stop_reason':'refusal','stop_sequence':null"},
     {"calls",
      {TEXT("a"),
@@ -429,7 +429,7 @@ static const struct {
          .arguments = SPAN_INIT("{\"x\": 1}"), .tool_done = true),
       USAGE, END(STOP)},
      4,
-     "{'type':'text','text':'a','citations':null},{'type':'tool_use','id':'c','name':'f','input':{'"
+     "{'type':'text','text':'a','citations':[]},{'type':'tool_use','id':'c','name':'f','input':{'"
      "x': 1},"
      "'caller':{'type':'direct'}}",
      "'stop_reason':'tool_use','stop_sequence':null"},
@@ -438,14 +438,14 @@ static const struct {
       EV(TOOL, .tool_id = SPAN_INIT("c"), .tool_name = SPAN_INIT("f"), .arguments = SPAN_INIT("{")),
       USAGE, END(LENGTH)},
      4,
-     "{'type':'text','text':'a','citations':null}",
+     "{'type':'text','text':'a','citations':[]}",
      "'stop_reason':'max_tokens','stop_sequence':null"},
     {"thinking",
      {THINK("h"), SIGNED("S"), SIGNED("R"), THINK("m"), TEXT("a"), USAGE, END(STOP)},
      7,
      "{'type':'thinking','thinking':'h','signature':'S'},{'type':'redacted_thinking','data':'R'},"
      "{'type':'thinking','thinking':'m','signature':''},{'type':'text','text':'a','citations':"
-     "null}",
+     "[]}",
      "'stop_reason':'end_turn','stop_sequence':null"},
 };
 

@@ -88,7 +88,7 @@ static void takes_keyed_providers(void **state)
         assert_int_equal(m->price.input, 1500000000);
         assert_int_equal(m->price.output, 7500000000);
         assert_int_equal(m->context, 262144);
-        assert_true(m->provider->omit_stream_options);
+        assert_string_equal(m->provider->dialect, "mistral");
         m = config_model_find(c, SPAN("gpt-5.5"), NULL);
         assert_int_equal(m->price.output, 30000000000);
         assert_int_equal(m->price.tiers[0].above_tok, 272000);

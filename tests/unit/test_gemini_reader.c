@@ -123,6 +123,8 @@ static const struct {
      "start:i,m;text:t;tool:(0 a f {} .)(1 b f {} .);finish:tool_calls"},
     {"calls and the limit",
      CHUNK(PF(CALL("\"id\":\"a\",\"name\":\"f\",\"args\":{}"), "MAX_TOKENS")), FINE("{}")},
+    {"finish of a copy",
+     CHUNK(PF(CALL("\"id\":\"a\",\"name\":\"f\",\"args\":{}"), "FUNCTION_CALL")), FINE("{}")},
     {"odd arguments", CHUNK(P(CALL("\"name\":\"f\",\"args\":[1]"))), NONSENSE},
     {"arguments twice", CHUNK(P(CALL("\"name\":\"f\",\"args\":{\"a\":1},\"willContinue\":true"))),
      NONSENSE},

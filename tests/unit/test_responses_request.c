@@ -320,6 +320,13 @@ static const struct {
      "\"content\":\"a\",\"role\":\"assistant\",\"type\":\"message\"},{\"call_id\":\"c\","
      "\"output\":\"\",\"type\":\"function_call_output\"}",
      2},
+    {"no words beside a call",
+     "{\"role\":\"assistant\",\"content\":\"\"},{\"type\":\"function_call\",\"call_id\":\"c\","
+     "\"name\":\"f\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"call_id\":\"c\","
+     "\"output\":\"1\"}",
+     "{\"arguments\":\"{}\",\"call_id\":\"c\",\"name\":\"f\",\"type\":\"function_call\"},{"
+     "\"call_id\":\"c\",\"output\":\"1\",\"type\":\"function_call_output\"}",
+     2},
     {"a refusal, and nothing",
      "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}]},{\"role\":"
      "\"assistant\",\"content\":[]}",

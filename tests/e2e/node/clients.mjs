@@ -76,8 +76,11 @@ function openaiResponses() {
         if (e.type === "response.output_text.delta") yield e.delta;
     },
     async tools(model) {
-      const turn = async (input) =>
-        client.responses.stream({ model, input, tools, store: false }).finalResponse();
+      // what the stream helper adds for its users is not for the API
+      const bare = ({ parsed_arguments, ...item }) => item;
+      const turn = async (input) => client.responses.stream({
+        model, input: input.map(bare), tools, store: false,
+      }).finalResponse();
       const first = await turn(messages);
       const calls = first.output.filter((i) => i.type === "function_call");
       const results = calls.map((c) => ({
