@@ -66,19 +66,12 @@ static void reply_free(struct chat_reply *r)
  * ------------------------------------------------------------------------------------------------
  */
 
-static void keep_answer(struct chat_reply *r, const struct chat_collect *c)
-{
-    if (r->request.store)
-        keep_turn(r->rq, &r->head, r->first, c);
-    keep_reasoning(r->rq, &r->head, c);
-}
-
 static void keep_streamed(struct chat_reply *r)
 {
     if (r->dialect == &dialect_openai_responses)
-        keep_answer(r, responses_collected(r->writer));
+        keep_answer(r->rq, &r->head, r->first, responses_collected(r->writer));
     else if (r->gathers)
-        keep_answer(r, &r->collect);
+        keep_answer(r->rq, &r->head, r->first, &r->collect);
 }
 
 /* --- ends: each is the last thing done with r
@@ -116,7 +109,7 @@ static void finish_whole(struct chat_reply *r)
         fail_whole(r, &e);
         return;
     }
-    keep_answer(r, &r->collect);
+    keep_answer(rq, &r->head, r->first, &r->collect);
     rq->overhead_us += clock_mono_us() - now;
     size_t n = api_headers(rq, "application/json", NULL, h);
     reply_free(r);

@@ -202,8 +202,8 @@ static bool put(struct api_request *rq, struct span kind, struct span key, struc
     return store_keep(rq->worker->app->store, &k, e);
 }
 
-void keep_turn(struct api_request *rq, const struct dialect_reply *head, size_t first,
-               const struct chat_collect *c)
+static void keep_turn(struct api_request *rq, const struct dialect_reply *head, size_t first,
+                      const struct chat_collect *c)
 {
     const struct config *conf = rq->lane->snapshot->config;
     struct err e = {0};
@@ -215,8 +215,8 @@ void keep_turn(struct api_request *rq, const struct dialect_reply *head, size_t 
     buf_done(&turn);
 }
 
-void keep_reasoning(struct api_request *rq, const struct dialect_reply *head,
-                    const struct chat_collect *c)
+static void keep_reasoning(struct api_request *rq, const struct dialect_reply *head,
+                           const struct chat_collect *c)
 {
     int64_t for_us = rq->lane->snapshot->config->retain_reasoning_us;
     struct err e = {0};
@@ -235,6 +235,14 @@ void keep_reasoning(struct api_request *rq, const struct dialect_reply *head,
     if (!ok)
         log_err(rq->worker->app->log, LOG_WARN, "reasoning_not_kept", rq->id, &e);
     buf_done(&value);
+}
+
+void keep_answer(struct api_request *rq, const struct dialect_reply *head, size_t first,
+                 const struct chat_collect *c)
+{
+    if (head->request->store)
+        keep_turn(rq, head, first, c);
+    keep_reasoning(rq, head, c);
 }
 
 void keep_gather_init(struct chat_collect *c)

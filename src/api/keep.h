@@ -31,13 +31,10 @@ struct keep_load *keep_load_reasoning(struct api_request *rq, struct chat_reques
 /* Gives it up. NULL is fine. */
 void keep_load_free(struct keep_load *l);
 
-/* Keeps a finished turn of Responses, for those that were asked to be. What cannot be kept is
- * logged. */
-void keep_turn(struct api_request *rq, const struct dialect_reply *head, size_t first,
-               const struct chat_collect *c);
-/* Keeps what is signed in an answer with calls. */
-void keep_reasoning(struct api_request *rq, const struct dialect_reply *head,
-                    const struct chat_collect *c);
+/* Keeps of a finished answer what is to be kept: the turn, when its request says `store` (first:
+ * see keep_load_turns()), and what is signed, when it has calls. What cannot be kept is logged. */
+void keep_answer(struct api_request *rq, const struct dialect_reply *head, size_t first,
+                 const struct chat_collect *c);
 
 /* For a streamed answer that nobody else collects: only what is signed and which calls it has, not
  * its text. False: it is given up, more than can be kept. chat_collect_done() is the caller's. */
