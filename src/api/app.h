@@ -49,6 +49,7 @@ struct app_target {
     const struct recipe *recipe;      /* the first target is a fusion; else NULL */
     const struct chat_rule *rules;    /* for chat_start_opts */
     struct failover_source *failover; /* NULL: one target */
+    bool wants_signed;                /* a target may want signed reasoning back */
     struct span name;
 };
 /* ERR_NOT_FOUND "model_not_found"; ERR_FORBIDDEN "region_not_allowed" when no target is in a region

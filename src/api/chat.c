@@ -1,21 +1,23 @@
 /* api/chat.c - chat completions, responses, messages, and what passes as it came (embeddings,
  * completions): a request into a source, its events into an answer, streamed or whole.
  *
- * Status and headers go out with the first content or the first keep-alive, whichever is sooner;
- * before that a failure is a real HTTP status, after it the dialect's error event. The client's
- * leaving cancels the call in every phase. A slow client pauses only the stream that is relayed to
- * it. */
+ * What a request goes on from is loaded first (api/keep.h). Status and headers go out with the
+ * first content or the first keep-alive, whichever is sooner; before that a failure is a real HTTP
+ * status, after it the dialect's error event. The client's leaving cancels the call in every phase.
+ * A slow client pauses only the stream that is relayed to it. */
 #include "api/edge.h"
 
 #include "base/clock.h"
 #include "chat/collect.h"
-#include "dialect/dialect.h"
+#include "api/keep.h"
+#include "dialect/responses.h"
 #include "http/sse.h"
 
+/* What the client has seen. */
 enum reply_state {
-    REPLY_WAITING,   /* nothing has been sent; call is alive */
-    REPLY_STREAMING, /* head has been sent; call is alive */
-    REPLY_ENDED,     /* call is gone; x may be gone */
+    REPLY_WAITING,   /* nothing has been sent; load or call is alive */
+    REPLY_STREAMING, /* head has been sent; load or call is alive */
+    REPLY_ENDED,     /* both are gone; x may be gone */
 };
 
 struct chat_reply {
@@ -26,14 +28,18 @@ struct chat_reply {
     struct chat_request request;
     struct app_target target;
     const struct dialect *dialect;
+    struct keep_load *load; /* the archive is asked: there is no call yet */
     struct chat_call *call;
+    size_t first;     /* messages that were there before this request: those of earlier turns */
     const char *mode; /* of a recipe, else NULL */
     size_t n_members; /* of a recipe */
     struct dialect_reply head;
     struct dialect_writer *writer; /* streamed answers; NULL before the first byte */
-    struct chat_collect collect;   /* whole answers */
+    struct chat_collect collect;   /* whole answers; of streamed ones what is signed */
+    bool gathers;                  /* streamed: it is collected */
     struct loop_timer keepalive;
     int64_t wrote_us; /* streamed: when the client last got bytes */
+    bool watched;
     bool paused;
     struct chat_event held; /* streamed: a USAGE that came before any content */
     /* progress that a slow client has not taken yet: the latest state of each call */
@@ -48,10 +54,24 @@ static void reply_free(struct chat_reply *r)
     r->state = REPLY_ENDED;
     list_remove(&r->node);
     loop_timer_stop(&r->keepalive);
+    keep_load_free(TAKE(r->load));
     if (r->writer)
         r->dialect->writer_free(r->writer);
     r->writer = NULL;
     chat_collect_done(&r->collect);
+}
+
+/* --- what is kept of a finished answer: before its last byte goes out, for a client may come back
+ * at once
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void keep_streamed(struct chat_reply *r)
+{
+    if (r->dialect == &dialect_openai_responses)
+        keep_answer(r->rq, &r->head, r->first, responses_collected(r->writer));
+    else if (r->gathers)
+        keep_answer(r->rq, &r->head, r->first, &r->collect);
 }
 
 /* --- ends: each is the last thing done with r
@@ -89,6 +109,7 @@ static void finish_whole(struct chat_reply *r)
         fail_whole(r, &e);
         return;
     }
+    keep_answer(rq, &r->head, r->first, &r->collect);
     rq->overhead_us += clock_mono_us() - now;
     size_t n = api_headers(rq, "application/json", NULL, h);
     reply_free(r);
@@ -110,7 +131,8 @@ static void end_stream(struct chat_reply *r, int status, const char *word, bool 
 
 static void cancel_call(struct chat_reply *r)
 {
-    chat_cancel(r->call, &r->rq->outcome.usage);
+    if (r->call)
+        chat_cancel(r->call, &r->rq->outcome.usage);
 }
 
 /* For the books; nothing of it goes out. ERR_LIMIT is about an answer here, not about what the
@@ -173,6 +195,8 @@ static bool send_event(struct chat_reply *r, const struct chat_event *ev, struct
     }
     if (!r->dialect->write_event(r->writer, ev, out, e))
         return false;
+    if (ev->kind == CHAT_EV_FINISH)
+        keep_streamed(r);
     if (out->n == 0)
         return true;
     r->wrote_us = loop_now_us(r->rq->worker->loop);
@@ -275,6 +299,8 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
     }
     if (r->state == REPLY_WAITING)
         begin_stream(r);
+    if (r->gathers)
+        r->gathers = keep_gather(&r->collect, ev);
     struct err e; /* large: set where something fails, not per event */
     bool held = ev->kind == CHAT_EV_FINISH && r->held.kind == CHAT_EV_USAGE;
     if ((held && !send_event(r, &r->held, &e)) || !send_event(r, ev, &e)) {
@@ -285,6 +311,15 @@ static void stream_event(struct chat_reply *r, const struct chat_event *ev)
         end_stream(r, 200, "ok", true);
     else if (ev->kind == CHAT_EV_ERROR)
         end_stream(r, ev->err->status, err_class_name(ev->err->cls), true);
+}
+
+/* There is no call, or no more. */
+static void fail(struct chat_reply *r, const struct err *err)
+{
+    if (r->state == REPLY_STREAMING)
+        stream_event(r, &(struct chat_event){.kind = CHAT_EV_ERROR, .err = err});
+    else
+        fail_whole(r, err);
 }
 
 /* --- whole answers
@@ -391,23 +426,32 @@ static bool read_recipe(struct chat_reply *r, struct err *e)
     return true;
 }
 
-static bool resolve(struct api_request *rq, const struct chat_request *r, struct app_target *out,
-                    struct err *e)
+bool api_resolve(struct api_request *rq, const struct chat_request *r, struct app_target *out,
+                 struct err *e)
 {
     struct app_ask ask = {r->model, r, http_header_of(rq->x, "x-fusor-policy")};
-    return worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e);
+    return auto_model(r->model, e) && worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e);
 }
 
-static bool prepare(struct chat_reply *r, struct err *e)
+/* Where nothing may be kept, an answer is not, and says so; but a conversation cannot go on. */
+static bool may_keep(struct chat_reply *r, struct err *e)
+{
+    r->request.store = r->request.store && r->rq->lane->snapshot->config->keep_responses;
+    if (!r->request.previous_id.p || r->rq->lane->snapshot->config->keep_responses)
+        return true;
+    return err_field(e, "previous_response_id",
+                     "previous_response_id: no responses are kept here; send the whole input, or "
+                     "allow it in the configuration (`responses: {store: allow}`)");
+}
+
+static bool read_request(struct chat_reply *r, struct err *e)
 {
     struct api_request *rq = r->rq;
     struct arena *a = http_arena(rq->x);
-    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e))
+    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) || !may_keep(r, e))
         return false;
     r->request.betas = http_header_of(rq->x, "anthropic-beta");
-    if (!auto_model(r->request.model, e) || !resolve(rq, &r->request, &r->target, e) ||
-        !only_recipes_fuse(r, e) || !read_recipe(r, e))
-        return false;
+    r->first = r->request.n_instructions;
     char token[25];
     rng_name(&rq->worker->names, token, 24);
     rq->outcome.model = r->request.model;
@@ -419,29 +463,96 @@ static bool prepare(struct chat_reply *r, struct err *e)
     return r->head.id.p || err_set(e, ERR_NOMEM, "out of memory");
 }
 
-static bool start(struct chat_reply *r, struct err *e)
+static bool find_target(struct chat_reply *r, struct err *e)
+{
+    return api_resolve(r->rq, &r->request, &r->target, e) && only_recipes_fuse(r, e) &&
+           read_recipe(r, e);
+}
+
+/* From now on something is under way: the client may leave, or have to be kept alive. */
+static bool watch(struct chat_reply *r, struct err *e)
 {
     struct api_request *rq = r->rq;
-    const struct config *c = rq->lane->snapshot->config;
+    int64_t after_us = rq->lane->snapshot->config->keepalive_after_us;
+    if (r->watched)
+        return true;
+    r->watched = true;
+    list_push(&rq->worker->replies, &r->node);
+    http_watch(rq->x, r, on_left, on_drained);
+    return !r->request.stream || after_us == 0 || loop_timer_start(&r->keepalive, after_us) ||
+           err_set(e, ERR_NOMEM, "out of memory");
+}
+
+static void start(struct chat_reply *r)
+{
+    struct api_request *rq = r->rq;
+    struct err e = {0};
     struct chat_start_opts o = {.request_id = rq->id,
                                 .role = r->request.pass ? "pass" : "call",
                                 .rules = r->target.rules,
                                 .progress = r->head.members && r->request.stream};
-    r->call = chat_start(r->target.source, &r->request, &o, &r->sink, e);
-    if (!r->call)
-        return false;
+    bool keeps = rq->lane->snapshot->config->retain_reasoning_us > 0;
+    bool collected = r->dialect == &dialect_openai_responses; /* its writer does */
+    r->gathers = keeps && r->request.stream && r->request.n_tools > 0 && !collected;
+    if (r->gathers)
+        keep_gather_init(&r->collect);
+    r->call = chat_start(r->target.source, &r->request, &o, &r->sink, &e);
+    if (!r->call) {
+        fail(r, &e);
+        return;
+    }
     /* until the fusion itself says more: its client may leave before that */
     rq->outcome.mode = r->mode;
     rq->outcome.calls = r->mode ? (int64_t)r->n_members : 1;
-    list_push(&rq->worker->replies, &r->node);
-    http_watch(rq->x, r, on_left, on_drained);
     rq->overhead_us = clock_mono_us() - rq->start_us;
-    if (r->request.stream && c->keepalive_after_us > 0 &&
-        !loop_timer_start(&r->keepalive, c->keepalive_after_us)) {
-        cancel_call(r);
-        return err_set(e, ERR_NOMEM, "out of memory");
+    if (watch(r, &e))
+        return;
+    cancel_call(r);
+    fail(r, &e);
+}
+
+/* Waits for `load`, which calls what comes next. */
+static void wait_for(struct chat_reply *r, struct keep_load *load)
+{
+    struct err e = {0};
+    r->load = load;
+    if (!watch(r, &e))
+        fail(r, &e);
+}
+
+static void on_reasoning(void *owner, const struct err *err)
+{
+    struct chat_reply *r = owner;
+    (void)err; /* nobody waits for it in vain */
+    r->load = NULL;
+    start(r);
+}
+
+/* The conversation is whole. */
+static void go_on(struct chat_reply *r)
+{
+    struct err e = {0};
+    struct keep_load *load = NULL;
+    if (!find_target(r, &e)) {
+        fail(r, &e);
+        return;
     }
-    return true;
+    if (r->target.wants_signed)
+        load = keep_load_reasoning(r->rq, &r->request, on_reasoning, r);
+    if (load)
+        wait_for(r, load);
+    else
+        start(r);
+}
+
+static void on_turns(void *owner, const struct err *err)
+{
+    struct chat_reply *r = owner;
+    r->load = NULL;
+    if (err)
+        fail(r, err);
+    else
+        go_on(r);
 }
 
 void api_chat(struct api_request *rq)
@@ -459,7 +570,18 @@ void api_chat(struct api_request *rq)
     r->dialect = rq->route->dialect;
     loop_timer_init(&r->keepalive, rq->worker->loop, on_keepalive);
     chat_collect_init(&r->collect, LIMIT_ANSWER_BYTES);
-    if (!prepare(r, &e) || !start(r, &e))
+    if (!read_request(r, &e)) {
+        fail_whole(r, &e);
+        return;
+    }
+    if (!r->request.previous_id.p) {
+        go_on(r);
+        return;
+    }
+    struct keep_load *load = keep_load_turns(rq, &r->request, &r->first, on_turns, r, &e);
+    if (load)
+        wait_for(r, load);
+    else
         fail_whole(r, &e);
 }
 
@@ -471,68 +593,6 @@ void api_chat_cut(struct worker *w)
     while ((n = list_pop(&w->replies)) != NULL) {
         struct chat_reply *r = LIST_ENTRY(n, struct chat_reply, node);
         cancel_call(r);
-        if (r->request.stream)
-            stream_event(r, &(struct chat_event){.kind = CHAT_EV_ERROR, .err = &e});
-        else
-            fail_whole(r, &e);
+        fail(r, &e);
     }
-}
-
-/* --- POST /v1/messages/count_tokens
- * ---------------------------------------------------------------------------------- */
-
-/* Without the model's own tokeniser: English prose has some four bytes a token, code and other
- * scripts fewer. Too many is the safer mistake for who asks whether a conversation still fits. */
-static int64_t reckoned_tokens(const struct chat_request *r)
-{
-    return (chat_input_bytes(r) * 2 + 6) / 7 + 4 * (int64_t)r->n_messages;
-}
-
-void api_count_tokens(struct api_request *rq)
-{
-    const struct dialect *d = rq->route->dialect;
-    struct chat_request r;
-    struct app_target t;
-    struct err e = {0};
-    struct buf out;
-    buf_init(&out, KIB(4));
-    if (d->read_count(http_arena(rq->x), http_body(rq->x), &r, &e) && resolve(rq, &r, &t, &e) &&
-        d->write_count(reckoned_tokens(&r), &out, &e)) {
-        rq->estimated = true;
-        api_reply_json(rq, 200, buf_span(&out));
-    } else {
-        api_reply_error(rq, &e);
-    }
-    buf_done(&out);
-}
-
-/* --- POST /v1/fusions/plan
- * ---------------------------------------------------------------------------------------- */
-
-static bool make_plan(struct api_request *rq, struct buf *out, struct err *e)
-{
-    struct arena *a = http_arena(rq->x);
-    struct chat_request r;
-    struct app_target t;
-    struct fusion_plan plan;
-    if (!dialect_openai_chat.read_request(a, http_body(rq->x), &r, e) || !auto_model(r.model, e) ||
-        !resolve(rq, &r, &t, e))
-        return false;
-    if (!t.recipe)
-        return err_field(e, "model", "\"%.*s\" is a model; a plan is made for a recipe",
-                         SPAN_ARG(r.model));
-    return fusion_plan_make(a, worker_fusion_env(rq->worker), t.recipe, &r, t.rules, &plan, e) &&
-           fusion_plan_write(&plan, out, e);
-}
-
-void api_fusion_plan(struct api_request *rq)
-{
-    struct err e = {0};
-    struct buf out;
-    buf_init(&out, MIB(4));
-    if (make_plan(rq, &out, &e))
-        api_reply_json(rq, 200, buf_span(&out));
-    else
-        api_reply_error(rq, &e);
-    buf_done(&out);
 }

@@ -10,6 +10,8 @@ const struct api_route api_routes[] = {
      &dialect_openai_chat},
     {HTTP_METHOD_POST, "/v1/responses", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
      &dialect_openai_responses},
+    {HTTP_METHOD_GET, "/v1/responses/*", AUTH_CLIENT, 0, api_response},
+    {HTTP_METHOD_DELETE, "/v1/responses/*", AUTH_CLIENT, 0, api_response_delete},
     {HTTP_METHOD_POST, "/v1/messages", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
      &dialect_anthropic_messages},
     {HTTP_METHOD_POST, "/v1/messages/count_tokens", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES,
@@ -318,7 +320,7 @@ static void answer_preflight(struct worker *w, struct http_exchange *x)
         return;
     }
     size_t n = api_headers(rq, "text/plain", NULL, h);
-    h[n++] = (struct http_header){SPAN("access-control-allow-methods"), SPAN("GET, POST")};
+    h[n++] = (struct http_header){SPAN("access-control-allow-methods"), SPAN("GET, POST, DELETE")};
     h[n++] = (struct http_header){SPAN("access-control-allow-headers"),
                                   SPAN("content-type, authorization, x-api-key, x-request-id, "
                                        "anthropic-version, anthropic-beta, x-fusor-policy")};

@@ -66,10 +66,16 @@ size_t api_headers(struct api_request *rq, const char *content_type, const struc
  * lane go. Call it before the answer's last function of http/server.h, which frees rq. */
 void api_request_end(struct api_request *rq, int status, const char *word);
 
+/* What a request asks for, by its model and the header x-fusor-policy: worker_resolve(). */
+MUST_USE bool api_resolve(struct api_request *rq, const struct chat_request *r,
+                          struct app_target *out, struct err *e);
+
 /* Handlers. */
 void api_chat(struct api_request *rq); /* in the dialect of its route */
 void api_count_tokens(struct api_request *rq);
 void api_fusion_plan(struct api_request *rq);
+void api_response(struct api_request *rq);
+void api_response_delete(struct api_request *rq);
 void api_models(struct api_request *rq);
 void api_model(struct api_request *rq);
 void api_healthz(struct api_request *rq);

@@ -193,6 +193,25 @@ static void put_in_order(const struct search *s, uint64_t with, unsigned *out)
     rank(s, out);
 }
 
+/* Who signs what a model thought, and wants it back. */
+static bool model_signs(const struct config_model *m)
+{
+    static const char *const dialects[] = {"anthropic_messages", "gemini", "openai_responses"};
+    for (size_t i = 0; m->provider->dialect && i < COUNT_OF(dialects); i++)
+        if (strcmp(m->provider->dialect, dialects[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A recipe may have anybody in its panel. */
+static bool any_signs(const struct search *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!s->all[i].target.model || model_signs(s->all[i].target.model))
+            return true;
+    return false;
+}
+
 static bool make_source(struct search *s, const unsigned *order, size_t n, struct app_target *out,
                         struct err *e)
 {
@@ -212,6 +231,7 @@ static bool make_source(struct search *s, const unsigned *order, size_t n, struc
     out->source = n > 1 ? &f->source : targets[0].source;
     out->rules = targets[0].rules;
     out->failover = n > 1 ? f : NULL;
+    out->wants_signed = any_signs(s);
     return true;
 }
 

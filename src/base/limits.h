@@ -30,6 +30,11 @@
 #define LIMIT_PASS_BYTES LIMIT_OUT_MAX_BYTES
 /* What a panel member's collector keeps. */
 #define LIMIT_MEMBER_BYTES MIB(4)
+/* One value that is kept for later requests (a turn of a conversation, reasoning), those that wait
+ * to be written, and all that one question brings back. */
+#define LIMIT_KEPT_BYTES       MIB(16)
+#define LIMIT_KEPT_QUEUE_BYTES MIB(64)
+#define LIMIT_KEPT_REPLY_BYTES LIMIT_CHAT_BODY_BYTES
 /* JSON nesting. */
 #define LIMIT_JSON_DEPTH 64
 /* One `pattern` of a JSON schema: its text, and the instructions of its program and of all programs

@@ -41,8 +41,10 @@ struct chat_part {
                         * members that only its own dialect knows; the fields above are set too */
     bool cache_mark;   /* the client marked a prompt-cache boundary after this part */
     struct span cache; /* the mark as JSON text, where it says more than that it is one ("ttl") */
-    bool signs_text;   /* reasoning: the signature is that of the text, even of an empty one (not
-                        * shown);   else one without text is a redacted block */
+    bool kept; /* its signature was put back by us, the client did not send it: for who signed it
+                * alone */
+    bool signs_text; /* reasoning: the signature is that of the text, even of an empty one (not
+                      * shown);   else one without text is a redacted block */
 };
 
 /* Who signed a block of reasoning: only an upstream of the same kind takes the signature back. The

@@ -186,6 +186,9 @@ struct config {
     bool half_close_keep;
     struct span state_dir; /* resolved */
     struct span log_file;  /* empty: stderr */
+    bool keep_responses;   /* what `store: true` of Responses asks for is done */
+    int64_t retain_responses_us;
+    int64_t retain_reasoning_us; /* signed reasoning, by tool call; 0: not kept */
 
     const struct config_provider *providers;
     size_t n_providers;

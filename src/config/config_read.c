@@ -10,13 +10,14 @@
 #define MAX_KEEPALIVE_US (3600 * SECOND_US)
 
 static const char *const fields[] = {
-    "listen",    "tls",     "hosts",    "cors_origins", "insecure",        "trusted_proxies",
-    "key",       "workers", "drain",    "keepalive",    "keepalive_after", "half_close",
-    "state_dir", "log",     "store",    "limits_store", "providers",       "models",
-    "fusions",   "aliases", "policies", "retries",      "breaker",
+    "listen",          "tls",        "hosts",     "cors_origins", "insecure",
+    "trusted_proxies", "key",        "workers",   "drain",        "keepalive",
+    "keepalive_after", "half_close", "state_dir", "log",          "store",
+    "limits_store",    "providers",  "models",    "fusions",      "aliases",
+    "policies",        "retries",    "breaker",   "responses",    "retain",
 };
 static const char *const later[] = {
-    "retain", "digest", "trace", "responses", "verdicts", "keys", "otlp",
+    "digest", "trace", "verdicts", "keys", "otlp",
 };
 
 /* --- shared readers -------------------------------------------------------------------------- */
@@ -286,6 +287,35 @@ static bool read_log(struct node n, struct span *out, struct err *e)
     return true;
 }
 
+/* --- what is kept of conversations ------------------------------------------------------------ */
+
+static bool read_responses(struct node n, struct config *c, struct err *e)
+{
+    static const char *const keys[] = {"store"}, *const words[] = {"deny", "allow"};
+    int at = c->keep_responses;
+    if (!node_only(n, keys, COUNT_OF(keys), e) ||
+        !node_word(node_get(n, "store"), words, COUNT_OF(words), &at, e))
+        return false;
+    c->keep_responses = at == 1;
+    return true;
+}
+
+static bool read_retain(struct node n, struct config *c, struct err *e)
+{
+    static const char *const keys[] = {"responses", "reasoning"}, *const not_yet[] = {"traces",
+                                                                                      "max_bytes"};
+    struct node responses = node_get(n, "responses"), reasoning = node_get(n, "reasoning");
+    if (!node_only_now(n, keys, COUNT_OF(keys), not_yet, COUNT_OF(not_yet), e) ||
+        !node_duration(responses, SECOND_US, &c->retain_responses_us, e) ||
+        !node_duration(reasoning, SECOND_US, &c->retain_reasoning_us, e))
+        return false;
+    if (c->retain_responses_us < SECOND_US)
+        return node_fail(responses, e, "must be 1s or more; `responses: {store: deny}` keeps none");
+    if (c->retain_reasoning_us != 0 && c->retain_reasoning_us < SECOND_US)
+        return node_fail(reasoning, e, "must be 1s or more, or 0 to keep none");
+    return true;
+}
+
 bool config_read_edge(struct snapshot *s, struct node root, struct err *e)
 {
     struct config *c = &s->c;
@@ -293,7 +323,9 @@ bool config_read_edge(struct snapshot *s, struct node root, struct err *e)
                          .listen = {.address = "127.0.0.1", .port = 8420},
                          .drain_us = 60 * SECOND_US,
                          .keepalive_us = 15 * SECOND_US,
-                         .keepalive_after_us = 15 * SECOND_US};
+                         .keepalive_after_us = 15 * SECOND_US,
+                         .retain_responses_us = 30 * 86400 * SECOND_US,
+                         .retain_reasoning_us = 3600 * SECOND_US};
     bool ok =
         node_only_now(root, fields, COUNT_OF(fields), later, COUNT_OF(later), e) &&
         only_value(root, "store", "sqlite", e) && only_value(root, "limits_store", "none", e) &&
@@ -311,6 +343,8 @@ bool config_read_edge(struct snapshot *s, struct node root, struct err *e)
         node_duration(node_get(root, "keepalive_after"), SECOND_US, &c->keepalive_after_us, e) &&
         read_half_close(node_get(root, "half_close"), &c->half_close_keep, e) &&
         read_state_dir(s, node_get(root, "state_dir"), e) &&
-        read_log(node_get(root, "log"), &c->log_file, e);
+        read_log(node_get(root, "log"), &c->log_file, e) &&
+        read_responses(node_get(root, "responses"), c, e) &&
+        read_retain(node_get(root, "retain"), c, e);
     return ok && check_exposure(root, c, e);
 }

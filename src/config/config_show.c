@@ -280,6 +280,10 @@ static void show_edge(struct show *w, const struct config *c)
     field_str(w, 0, "half_close", c->half_close_keep ? SPAN("keep") : SPAN("leave"));
     field_str(w, 0, "state_dir", c->state_dir);
     field_str(w, 0, "log", c->log_file.n > 0 ? c->log_file : SPAN("stderr"));
+    PUT(w, "responses: {store: %s}\n", c->keep_responses ? "allow" : "deny");
+    put_span(w, SPAN("retain:\n"));
+    field_duration(w, 2, "responses", c->retain_responses_us);
+    field_duration(w, 2, "reasoning", c->retain_reasoning_us);
 }
 
 static void show_local(struct show *w, const struct config_local *l)

@@ -192,7 +192,7 @@ static void write_call(const struct out *o, const struct chat_part *p)
     }
     if (p->raw.p) /* what names and arguments say is carried all the same */
         wire_note(o->notes, SPAN("messages.tool_calls"));
-    if (p->signature.n > 0 && !o->same)
+    if (p->signature.n > 0 && !o->same && !p->kept)
         wire_note(o->notes, SPAN("messages.reasoning"));
     json_w_obj(w);
     wire_str(w, "id", p->id);
@@ -202,7 +202,7 @@ static void write_call(const struct out *o, const struct chat_part *p)
     wire_str(w, "name", p->name);
     wire_str(w, "arguments", p->arguments.n > 0 ? p->arguments : SPAN("{}"));
     json_w_obj_end(w);
-    if (p->signature.n > 0 && o->same) {
+    if (p->signature.n > 0 && o->same && !p->kept) {
         json_w_key(w, "extra_content");
         json_w_obj(w);
         json_w_key(w, "google");
@@ -297,7 +297,7 @@ static bool write_reasoning(const struct out *o)
     if (!write_plain_reasoning(o))
         return false;
     for (size_t i = 0; i < o->m->n_parts; i++) {
-        if (!is_detail(o, &o->m->parts[i]))
+        if (!is_detail(o, &o->m->parts[i]) || o->m->parts[i].kept)
             continue;
         if (!o->same) {
             wire_note(o->notes, SPAN("messages.reasoning"));

@@ -114,7 +114,7 @@ void gate_settle(struct gate *g, const struct gate_intent *i, const struct chat_
         .model = m->name,
         .upstream_model = m->id,
         .host = i->host,
-        .region = m->provider->region,
+        .region = m->region,
         .time_ms = start_wall_ms,
         .input = u->input,
         .cached = u->cached,

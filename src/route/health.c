@@ -1,6 +1,8 @@
 /* route/health.c - see route/health.h. */
 #include "route/health.h"
 
+#include <string.h>
+
 /* A key that was refused is not asked first for that long; a reload brings it back at once. */
 #define SHUN_US      INT64_C(60000000)
 #define MAX_OPEN_US  INT64_C(300000000)
@@ -68,7 +70,7 @@ static bool is_outage(const struct err *err)
 
 static bool is_about_the_key(const struct err *err)
 {
-    return err->upstream_status != 0 &&
+    return err->upstream_status != 0 && strcmp(err->code, "content_filter") != 0 &&
            (err->cls == ERR_AUTH || err->cls == ERR_FORBIDDEN || err->cls == ERR_BUDGET ||
             err->upstream_status == 401 || err->upstream_status == 402 ||
             err->upstream_status == 403);

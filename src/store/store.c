@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "store/store_priv.h"
 
@@ -74,6 +75,42 @@ void store_add_request(struct store *s, const struct store_request *r)
     /* A row that could not be queued has been counted: that is all that can be done for it. */
     if (!worker_insert(s->archive, r, NULL, NULL))
         return;
+}
+
+bool store_keep(struct store *s, const struct store_keep *k, struct err *e)
+{
+    if (k->value.n > LIMIT_KEPT_BYTES)
+        return err_set(e, ERR_LIMIT, "%.*s: larger than %zu MiB", SPAN_ARG(k->kind),
+                       LIMIT_KEPT_BYTES >> 20);
+    return worker_keep(s->archive, k, e);
+}
+
+static void ask_kept(struct store *s, struct store_kept *k, bool remove)
+{
+    struct err e;
+    k->n_found = 0;
+    for (size_t i = 0; i < k->n_keys; i++)
+        k->values[i] = (struct span){0};
+    if (!worker_kept(s->archive, k, remove, &e))
+        reply_post(&k->reply, &e);
+}
+
+void store_kept_get(struct store *s, struct store_kept *k)
+{
+    ask_kept(s, k, false);
+}
+
+void store_kept_remove(struct store *s, struct store_kept *k)
+{
+    ask_kept(s, k, true);
+}
+
+void store_kept_done(struct store_kept *k)
+{
+    for (size_t i = 0; i < k->n_keys; i++) {
+        mem_free((char *)(uintptr_t)k->values[i].p); /* our own copy */
+        k->values[i] = (struct span){0};
+    }
 }
 
 void store_get_totals(struct store *s, struct store_totals *t)

@@ -78,6 +78,36 @@ struct store_totals {
 };
 void store_get_totals(struct store *s, struct store_totals *t);
 
+/* --- values that are kept for later requests, in archive.db
+ * -------------------------------------------------------------- */
+
+/* A value under its kind and key, until it expires. A second one with the same kind, key and owner
+ * takes its place; of another owner's, nothing is seen and nothing changed. */
+struct store_keep {
+    struct span kind, key, owner; /* owner: may be empty */
+    struct span value;            /* any bytes, LIMIT_KEPT_BYTES at most */
+    int64_t created_ms, expires_ms;
+};
+/* Copies all and does not wait. False: ERR_LIMIT (too large), ERR_BUSY (too many wait), ERR_NOMEM;
+ * what is queued and cannot be written is dropped and counted. */
+MUST_USE bool store_keep(struct store *s, const struct store_keep *k, struct err *e);
+
+/* A question for values, or their removal. It, its keys and its array live until the reply. */
+struct store_kept {
+    struct store_reply reply;
+    struct span kind, owner;
+    const struct span *keys;
+    size_t n_keys;
+    struct span *values; /* one for each key; p NULL: there is none (removal: all stay so) */
+    size_t n_found;
+};
+/* Both always reply: a value that has been queued before is found. ERR_LIMIT: the values are more
+ * than LIMIT_KEPT_REPLY_BYTES together. After a reply with an error there are no values. */
+void store_kept_get(struct store *s, struct store_kept *k);
+void store_kept_remove(struct store *s, struct store_kept *k);
+/* Frees the values that a reply has brought. */
+void store_kept_done(struct store_kept *k);
+
 /* State of the store, any thread. */
 struct store_health {
     bool ledger_ok, archive_ok;

@@ -6,18 +6,32 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "store/store_priv.h"
 
 /* As SQLite's own default: 4 MB of WAL. */
 #define CHECKPOINT_PAGES 1000
 
-enum stmt { STMT_BEGIN, STMT_COMMIT, STMT_ROLLBACK, STMT_INSERT, STMT_TOTALS, STMTS };
+/* Of what has expired, removed at once: others wait no longer than that. */
+#define EXPIRE_ROWS 32
+
+enum stmt {
+    STMT_BEGIN,
+    STMT_COMMIT,
+    STMT_ROLLBACK,
+    STMT_TOTALS,
+    STMT_KEPT_GET,
+    STMT_KEPT_REMOVE,
+    STMT_KEPT_EXPIRE,
+    STMT_INSERT, /* one for each table */
+    STMTS = STMT_INSERT + SCHEMA_TABLES
+};
 
 struct db {
     sqlite3 *h;
     const struct schema *schema;
-    sqlite3_stmt *stmt[STMTS]; /* totals: NULL when the schema has none */
+    sqlite3_stmt *stmt[STMTS]; /* NULL: the schema has no such */
     int wal_pages;             /* after the last commit */
 };
 
@@ -77,7 +91,9 @@ static bool set_up(struct db *db, struct err *e)
         return err_set(e, ERR_CONFIG, "%s: this file system cannot hold a WAL (mode %s)",
                        db->schema->file, text);
     snprintf(text, sizeof text, "PRAGMA synchronous = %s", db->schema->synchronous);
-    if (!exec(db, "cannot configure", text, e) ||
+    /* What was removed is overwritten: it may be the text of a conversation. */
+    if (!exec(db, "cannot configure", "PRAGMA secure_delete = ON", e) ||
+        !exec(db, "cannot configure", text, e) ||
         !exec(db, "cannot configure", "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON", e))
         return false;
     sqlite3_wal_hook(db->h, on_wal, db); /* takes the place of the automatic checkpoint */
@@ -116,11 +132,15 @@ static bool migrate(struct db *db, struct err *e)
 
 static bool prepare_all(struct db *db, struct err *e)
 {
-    const char *const sql[STMTS] = {
-        [STMT_BEGIN] = "BEGIN IMMEDIATE",   [STMT_COMMIT] = "COMMIT",
-        [STMT_ROLLBACK] = "ROLLBACK",       [STMT_INSERT] = db->schema->table->insert,
-        [STMT_TOTALS] = db->schema->totals,
+    const struct schema *s = db->schema;
+    const char *sql[STMTS] = {
+        [STMT_BEGIN] = "BEGIN IMMEDIATE",    [STMT_COMMIT] = "COMMIT",
+        [STMT_ROLLBACK] = "ROLLBACK",        [STMT_TOTALS] = s->totals,
+        [STMT_KEPT_GET] = s->kept_get,       [STMT_KEPT_REMOVE] = s->kept_remove,
+        [STMT_KEPT_EXPIRE] = s->kept_expire,
     };
+    for (size_t i = 0; i < SCHEMA_TABLES && s->tables[i] != NULL; i++)
+        sql[STMT_INSERT + i] = s->tables[i]->insert;
     for (size_t i = 0; i < STMTS; i++)
         if (sql[i] != NULL && !prepare(db, sql[i], &db->stmt[i], e))
             return false;
@@ -184,14 +204,22 @@ void db_rollback(struct db *db)
         (void)run(db, STMT_ROLLBACK, "cannot roll back", NULL);
 }
 
+static int bind_text(sqlite3_stmt *stmt, int at, struct span s)
+{
+    return sqlite3_bind_text64(stmt, at, s.n > 0 ? s.p : "", s.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
 static int bind(sqlite3_stmt *stmt, int at, const struct column *col, const char *row)
 {
     const void *field = row + col->at;
     switch (col->kind) {
-    case COL_TEXT: {
+    case COL_TEXT:
+    case COL_BLOB: {
         struct span s;
         memcpy(&s, field, sizeof s);
-        return sqlite3_bind_text64(stmt, at, s.n > 0 ? s.p : "", s.n, SQLITE_STATIC, SQLITE_UTF8);
+        if (col->kind == COL_BLOB)
+            return sqlite3_bind_blob64(stmt, at, s.n > 0 ? s.p : "", s.n, SQLITE_STATIC);
+        return bind_text(stmt, at, s);
     }
     case COL_I64:
     case COL_I64_OR_NULL: {
@@ -207,10 +235,10 @@ static int bind(sqlite3_stmt *stmt, int at, const struct column *col, const char
     return SQLITE_MISUSE;
 }
 
-bool db_insert(struct db *db, const void *row, struct err *e)
+bool db_insert(struct db *db, size_t which, const void *row, struct err *e)
 {
-    const struct table *table = db->schema->table;
-    sqlite3_stmt *stmt = db->stmt[STMT_INSERT];
+    const struct table *table = db->schema->tables[which];
+    sqlite3_stmt *stmt = db->stmt[STMT_INSERT + which];
     int rc = SQLITE_OK;
     for (size_t i = 0; rc == SQLITE_OK && i < table->n_cols; i++)
         rc = bind(stmt, (int)i + 1, &table->cols[i], row);
@@ -236,6 +264,77 @@ bool db_totals(struct db *db, struct store_totals *t, struct err *e)
         t->unknown_cost_calls = sqlite3_column_int64(stmt, 4);
     }
     sqlite3_reset(stmt);
+    return ok;
+}
+
+/* --- what is kept
+ * --------------------------------------------------------------------------------- */
+
+static bool bind_kept(sqlite3_stmt *stmt, const struct store_kept *k, size_t i, int64_t now_ms)
+{
+    return bind_text(stmt, 1, k->kind) == SQLITE_OK &&
+           bind_text(stmt, 2, k->keys[i]) == SQLITE_OK &&
+           bind_text(stmt, 3, k->owner) == SQLITE_OK &&
+           sqlite3_bind_int64(stmt, 4, now_ms) == SQLITE_OK;
+}
+
+/* The value of the row that the statement stands on. */
+static bool copy_value(sqlite3_stmt *stmt, size_t *bytes, struct span *out, struct err *e)
+{
+    const void *value = sqlite3_column_blob(stmt, 0);
+    size_t n = (size_t)sqlite3_column_bytes(stmt, 0);
+    if (*bytes + n > LIMIT_KEPT_REPLY_BYTES)
+        return err_set(e, ERR_LIMIT, "what is kept is larger than %zu MiB",
+                       LIMIT_KEPT_REPLY_BYTES >> 20);
+    char *copy = value != NULL || n == 0 ? mem_alloc(n) : NULL;
+    if (copy == NULL)
+        return err_set(e, ERR_NOMEM, "archive: out of memory");
+    if (n > 0)
+        memcpy(copy, value, n);
+    *bytes += n;
+    *out = (struct span){copy, n};
+    return true;
+}
+
+bool db_kept_get(struct db *db, struct store_kept *k, int64_t now_ms, struct err *e)
+{
+    sqlite3_stmt *stmt = db->stmt[STMT_KEPT_GET];
+    size_t bytes = 0;
+    bool ok = true;
+    for (size_t i = 0; ok && i < k->n_keys; i++) {
+        int rc = bind_kept(stmt, k, i, now_ms) ? sqlite3_step(stmt) : SQLITE_NOMEM;
+        if (rc == SQLITE_ROW)
+            ok = copy_value(stmt, &bytes, &k->values[i], e);
+        else if (rc != SQLITE_DONE)
+            ok = fail(db, "cannot read", e);
+        k->n_found += rc == SQLITE_ROW;
+        sqlite3_reset(stmt);
+    }
+    if (!ok)
+        store_kept_done(k);
+    return ok;
+}
+
+bool db_kept_remove(struct db *db, struct store_kept *k, int64_t now_ms, struct err *e)
+{
+    sqlite3_stmt *stmt = db->stmt[STMT_KEPT_REMOVE];
+    bool ok = true;
+    for (size_t i = 0; ok && i < k->n_keys; i++) {
+        int rc = bind_kept(stmt, k, i, now_ms) ? sqlite3_step(stmt) : SQLITE_NOMEM;
+        ok = rc == SQLITE_DONE || fail(db, "cannot write", e);
+        k->n_found += ok ? (size_t)sqlite3_changes(db->h) : 0;
+        sqlite3_reset(stmt);
+    }
+    return ok;
+}
+
+bool db_kept_expire(struct db *db, int64_t now_ms, bool *out_more, struct err *e)
+{
+    sqlite3_stmt *stmt = db->stmt[STMT_KEPT_EXPIRE];
+    bool ok = sqlite3_bind_int64(stmt, 1, now_ms) == SQLITE_OK &&
+              sqlite3_bind_int(stmt, 2, EXPIRE_ROWS) == SQLITE_OK &&
+              run(db, STMT_KEPT_EXPIRE, "cannot remove what has expired", e);
+    *out_more = ok && sqlite3_changes(db->h) == EXPIRE_ROWS;
     return ok;
 }
 

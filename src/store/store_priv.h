@@ -35,6 +35,7 @@ enum column_kind {
     COL_I64,         /* int64_t */
     COL_I64_OR_NULL, /* int64_t, negative is NULL: unknown */
     COL_BOOL,        /* bool */
+    COL_BLOB,        /* struct span, any bytes */
 };
 struct column {
     enum column_kind kind;
@@ -47,15 +48,19 @@ struct table {
     const struct column *cols;
     size_t n_cols;
 };
+#define SCHEMA_TABLES 2
 /* What one file holds: steps[i] brings it from version i to i + 1; released steps never change. */
 struct schema {
     const char *file; /* "ledger.db" */
     const char *synchronous;
     const char *const *steps;
     size_t n_steps;
-    const struct table *table;
-    const char *totals; /* a query, or NULL */
+    const struct table *tables[SCHEMA_TABLES]; /* NULL: no further one */
+    const char *totals;                        /* a query, or NULL; so the next three */
+    const char *kept_get, *kept_remove;        /* of kind, key, owner, time */
+    const char *kept_expire;                   /* of time, how many at most */
 };
+enum archive_table { ARCHIVE_REQUEST, ARCHIVE_KEPT };
 extern const struct schema ledger_schema, archive_schema;
 
 /* --- store_db.c
@@ -71,9 +76,15 @@ void db_close(struct db *db, bool clean);
 MUST_USE bool db_begin(struct db *db, struct err *e);
 MUST_USE bool db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
-/* ERR_CONFLICT: a row with this key exists; the transaction goes on. Anything else ends it. */
-MUST_USE bool db_insert(struct db *db, const void *row, struct err *e);
+/* ERR_CONFLICT: a row with this key exists; the transaction goes on. Anything else ends it. table:
+ * its place in the schema. */
+MUST_USE bool db_insert(struct db *db, size_t table, const void *row, struct err *e);
 MUST_USE bool db_totals(struct db *db, struct store_totals *t, struct err *e);
+/* Fills k. ERR_NOMEM, ERR_LIMIT: the transaction goes on, and k has no values. */
+MUST_USE bool db_kept_get(struct db *db, struct store_kept *k, int64_t now_ms, struct err *e);
+MUST_USE bool db_kept_remove(struct db *db, struct store_kept *k, int64_t now_ms, struct err *e);
+/* Removes some of what has expired; *out_more: there may be more of it. Outside a transaction. */
+MUST_USE bool db_kept_expire(struct db *db, int64_t now_ms, bool *out_more, struct err *e);
 /* Moves the WAL into the file once it is long enough. */
 MUST_USE bool db_checkpoint(struct db *db, struct err *e);
 
@@ -95,6 +106,10 @@ void worker_free(struct worker *w);
  * for a lossy worker ERR_BUSY; a lossy worker counts it as dropped. */
 MUST_USE bool worker_insert(struct worker *w, const void *row, struct store_reply *reply,
                             struct err *e);
+/* Copies k; false as above. For the archive, as the next one. */
+MUST_USE bool worker_keep(struct worker *w, const struct store_keep *k, struct err *e);
+/* Fills k and replies; false as above. */
+MUST_USE bool worker_kept(struct worker *w, struct store_kept *k, bool remove, struct err *e);
 /* Fills t and replies; false as above. */
 MUST_USE bool worker_totals(struct worker *w, struct store_totals *t, struct err *e);
 

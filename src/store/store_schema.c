@@ -83,7 +83,7 @@ const struct schema ledger_schema = {
     .synchronous = "FULL",
     .steps = ledger_steps,
     .n_steps = COUNT_OF(ledger_steps),
-    .table = &call_table,
+    .tables = {&call_table},
     .totals = "SELECT count(*), coalesce(sum(input), 0), coalesce(sum(output), 0),"
               " coalesce(sum(cost_nusd), 0), count(*) - count(cost_nusd) FROM call",
 };
@@ -112,6 +112,17 @@ static const char *const archive_steps[] = {
     ") STRICT;"
     "CREATE INDEX request_time ON request (time_ms);"
     "CREATE INDEX request_id ON request (id);",
+
+    "CREATE TABLE kept ("
+    " kind TEXT NOT NULL,"
+    " key TEXT NOT NULL,"
+    " owner TEXT NOT NULL,"
+    " created_ms INTEGER NOT NULL,"
+    " expires_ms INTEGER NOT NULL,"
+    " value BLOB NOT NULL,"
+    " PRIMARY KEY (kind, key)"
+    ") STRICT;"
+    "CREATE INDEX kept_expires ON kept (expires_ms);",
 };
 
 static const struct column request_cols[] = {
@@ -141,10 +152,33 @@ static const struct table request_table = {
     .n_cols = COUNT_OF(request_cols),
 };
 
+static const struct column kept_cols[] = {
+    COL(COL_TEXT, store_keep, kind),      COL(COL_TEXT, store_keep, key),
+    COL(COL_TEXT, store_keep, owner),     COL(COL_I64, store_keep, created_ms),
+    COL(COL_I64, store_keep, expires_ms), COL(COL_BLOB, store_keep, value),
+};
+
+static const struct table kept_table = {
+    .name = "kept",
+    .insert = "INSERT INTO kept (kind, key, owner, created_ms, expires_ms, value)"
+              " VALUES (?,?,?,?,?,?) ON CONFLICT (kind, key) DO UPDATE SET"
+              " created_ms = excluded.created_ms, expires_ms = excluded.expires_ms,"
+              " value = excluded.value WHERE kept.owner = excluded.owner",
+    .row_bytes = sizeof(struct store_keep),
+    .cols = kept_cols,
+    .n_cols = COUNT_OF(kept_cols),
+};
+
 const struct schema archive_schema = {
     .file = "archive.db",
     .synchronous = "NORMAL",
     .steps = archive_steps,
     .n_steps = COUNT_OF(archive_steps),
-    .table = &request_table,
+    .tables = {&request_table, &kept_table},
+    .kept_get = "SELECT value FROM kept"
+                " WHERE kind = ?1 AND key = ?2 AND owner = ?3 AND expires_ms > ?4",
+    .kept_remove = "DELETE FROM kept"
+                   " WHERE kind = ?1 AND key = ?2 AND owner = ?3 AND expires_ms > ?4",
+    .kept_expire = "DELETE FROM kept WHERE rowid IN"
+                   " (SELECT rowid FROM kept WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)",
 };

@@ -12,10 +12,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "store/store_priv.h"
 
-/* Rows a lossy queue holds; at some 400 bytes each, 26 MB. */
+/* Rows a lossy queue holds; at some 400 bytes each, 26 MB. Together they are not larger than
+ * LIMIT_KEPT_QUEUE_BYTES. */
 #define LOSSY_QUEUE_ROWS 65536
 /* How long rows without a waiter gather, and how many are enough. A killed process loses no more
  * than that of the ends of calls (their intents will be waited for). */
@@ -23,12 +26,24 @@
 #define LOSSY_GATHER_NS  (20 * 1000 * 1000)
 #define GATHER_ROWS      512
 
-/* A row to insert, or totals to fill. */
+/* What has expired is looked for when the thread begins, and then at most so often, behind what
+ * else it does. */
+#define EXPIRE_EVERY_US ((int64_t)60 * 1000 * 1000)
+
+enum op_kind { OP_INSERT, OP_TOTALS, OP_KEPT_GET, OP_KEPT_REMOVE };
+
 struct op {
     struct op *next;
-    struct store_reply *reply;        /* may be NULL */
-    struct store_totals *totals;      /* NULL: insert row */
-    bool refused;                     /* this row alone failed, reply->err_ says why */
+    struct store_reply *reply; /* may be NULL */
+    enum op_kind kind;
+    union {
+        size_t table; /* OP_INSERT: where row goes */
+        struct store_totals *totals;
+        struct store_kept *kept;
+    };
+    size_t bytes;                     /* of the op itself */
+    bool refused;                     /* this op alone failed, reply->err_ says why */
+    bool answered;                    /* it needs no commit */
     _Alignas(max_align_t) char row[]; /* the row's struct, then the text its spans point to */
 };
 
@@ -41,6 +56,7 @@ struct worker {
 
     struct op *_Atomic top; /* the queue, last one first */
     _Atomic size_t queued;
+    _Atomic size_t bytes;     /* of all ops that are not done */
     _Atomic bool urgent;      /* somebody waits for a row of the queue */
     _Atomic bool failed;      /* the last write failed; a strict worker stays so */
     _Atomic uint64_t dropped; /* rows of a lossy worker */
@@ -49,6 +65,10 @@ struct worker {
     pthread_cond_t wake;
     bool stop;
     struct worker_stats stats; /* ->dropped is above */
+
+    /* the thread's alone */
+    int64_t expire_us; /* clock_mono_us() when to look again for what has expired */
+    bool expire_more;  /* not all of it is gone */
 };
 
 /* --- replies
@@ -70,16 +90,17 @@ void reply_post(struct store_reply *r, const struct err *err)
 }
 
 /* Replies in order of the queue. err NULL: all but the refused ones are committed. */
-static void finish(struct op *ops, const struct err *err)
+static void finish(struct worker *w, struct op *ops, const struct err *err)
 {
     while (ops != NULL) {
         struct op *op = ops;
         ops = op->next;
         struct store_reply *r = op->reply;
-        bool refused = op->refused;
+        bool refused = op->refused, answered = op->answered;
+        w->bytes -= op->bytes;
         mem_free(op);
         if (r != NULL)
-            reply_post(r, err != NULL ? err : refused ? &r->err_ : NULL);
+            reply_post(r, err != NULL && !answered ? err : refused ? &r->err_ : NULL);
     }
 }
 
@@ -133,23 +154,55 @@ struct tally {
     uint64_t rows, refused;
 };
 
-static bool run_op(struct worker *w, struct op *op, struct tally *tally, struct err *e)
+/* This op alone has failed. */
+static bool refuse_op(struct op *op, const struct err *why)
 {
-    if (op->totals != NULL)
-        return db_totals(w->db, op->totals, e);
+    op->refused = true;
+    if (op->reply != NULL)
+        op->reply->err_ = *why;
+    return true;
+}
+
+static bool run_insert(struct worker *w, struct op *op, struct tally *tally, struct err *e)
+{
     struct err row_err;
     tally->rows++;
-    if (db_insert(w->db, op->row, &row_err))
+    if (db_insert(w->db, op->table, op->row, &row_err))
         return true;
     if (row_err.cls == ERR_CONFLICT) {
-        op->refused = true;
         tally->refused++;
-        if (op->reply != NULL)
-            op->reply->err_ = row_err;
-        return true;
+        return refuse_op(op, &row_err);
     }
     *e = row_err;
     return false;
+}
+
+static bool run_get(struct worker *w, struct op *op, struct err *e)
+{
+    struct err why;
+    if (db_kept_get(w->db, op->kept, clock_wall_ms(), &why)) {
+        op->answered = true;
+        return true;
+    }
+    if (why.cls == ERR_LIMIT || why.cls == ERR_NOMEM)
+        return refuse_op(op, &why);
+    *e = why;
+    return false;
+}
+
+static bool run_op(struct worker *w, struct op *op, struct tally *tally, struct err *e)
+{
+    switch (op->kind) {
+    case OP_INSERT:
+        return run_insert(w, op, tally, e);
+    case OP_TOTALS:
+        return db_totals(w->db, op->totals, e);
+    case OP_KEPT_GET:
+        return run_get(w, op, e);
+    case OP_KEPT_REMOVE:
+        return db_kept_remove(w->db, op->kept, clock_wall_ms(), e);
+    }
+    return true;
 }
 
 static bool commit_group(struct worker *w, struct op *ops, struct tally *tally, struct err *e)
@@ -194,8 +247,31 @@ static void drop_group(struct worker *w, const struct op *ops)
 {
     uint64_t n = 0;
     for (const struct op *op = ops; op != NULL; op = op->next)
-        n += op->totals == NULL;
+        n += op->kind == OP_INSERT;
     w->dropped += n;
+}
+
+static bool is_idle(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool stop = w->stop;
+    pthread_mutex_unlock(&w->lock);
+    return !stop && w->queued == 0;
+}
+
+/* In pieces, and others come first. */
+static void expire(struct worker *w)
+{
+    struct err e;
+    int64_t now = clock_mono_us();
+    if (w->schema->kept_expire == NULL || w->failed || (!w->expire_more && now < w->expire_us))
+        return;
+    w->expire_us = now + EXPIRE_EVERY_US;
+    do {
+        if (!db_kept_expire(w->db, clock_wall_ms(), &w->expire_more, &e) ||
+            !db_checkpoint(w->db, &e))
+            note_failure(w, &e);
+    } while (w->expire_more && !w->failed && is_idle(w));
 }
 
 static void *worker_main(void *arg)
@@ -204,6 +280,7 @@ static void *worker_main(void *arg)
     struct op *ops;
     struct err e;
     bool broken = false; /* strict only: e says why, and nothing is written any more */
+    expire(w);
     while (take_all(w, &ops)) {
         struct tally tally = {0};
         if (ops == NULL)
@@ -211,7 +288,7 @@ static void *worker_main(void *arg)
         bool ok = !broken && commit_group(w, ops, &tally, &e);
         if (ok) {
             note_success(w, &tally);
-            finish(ops, NULL);
+            finish(w, ops, NULL);
             ok = db_checkpoint(w->db, &e);
             ops = NULL;
         }
@@ -221,7 +298,8 @@ static void *worker_main(void *arg)
         }
         if (w->kind == WORKER_LOSSY)
             drop_group(w, ops);
-        finish(ops, &e);
+        finish(w, ops, &e);
+        expire(w);
     }
     return NULL;
 }
@@ -250,6 +328,7 @@ struct worker *worker_new(struct db *db, const struct schema *schema, enum worke
         return NULL;
     }
     w->db = db;
+    w->expire_us = clock_mono_us();
     w->schema = schema;
     w->kind = kind;
     w->stats.ok = true;
@@ -286,25 +365,40 @@ void worker_free(struct worker *w)
 /* --- queueing
  * ------------------------------------------------------------------------------------- */
 
-/* A copy of the row whose text lies behind it, as long as the op. */
-static struct op *op_new(const struct table *table, const void *row)
+static bool is_span(const struct column *col)
 {
+    return col->kind == COL_TEXT || col->kind == COL_BLOB;
+}
+
+static struct op *op_new(enum op_kind kind, size_t bytes, struct store_reply *reply)
+{
+    struct op *op = mem_alloc(sizeof *op + bytes);
+    if (op != NULL)
+        *op = (struct op){.kind = kind, .bytes = sizeof *op + bytes, .reply = reply};
+    return op;
+}
+
+/* A copy of the row whose text lies behind it, as long as the op. */
+static struct op *insert_new(const struct schema *schema, size_t which, const void *row,
+                             struct store_reply *reply)
+{
+    const struct table *table = schema->tables[which];
     size_t text = 0;
     struct span s;
     for (size_t i = 0; i < table->n_cols; i++) {
-        if (table->cols[i].kind != COL_TEXT)
+        if (!is_span(&table->cols[i]))
             continue;
         memcpy(&s, (const char *)row + table->cols[i].at, sizeof s);
         text += s.n;
     }
-    struct op *op = mem_alloc(sizeof *op + table->row_bytes + text);
+    struct op *op = op_new(OP_INSERT, table->row_bytes + text, reply);
     if (op == NULL)
         return NULL;
-    *op = (struct op){0};
+    op->table = which;
     memcpy(op->row, row, table->row_bytes);
     char *to = op->row + table->row_bytes;
     for (size_t i = 0; i < table->n_cols; i++) {
-        if (table->cols[i].kind != COL_TEXT)
+        if (!is_span(&table->cols[i]))
             continue;
         char *field = op->row + table->cols[i].at;
         memcpy(&s, field, sizeof s);
@@ -328,6 +422,7 @@ static bool refuse(struct worker *w, struct err *e)
 static void push(struct worker *w, struct op *op)
 {
     bool waited = op->reply != NULL; /* op is the thread's as soon as it is on the stack */
+    w->bytes += op->bytes;
     op->next = w->top;
     while (!atomic_compare_exchange_weak(&w->top, &op->next, op))
         continue;
@@ -344,15 +439,16 @@ static void push(struct worker *w, struct op *op)
 static bool queue(struct worker *w, struct op *op, struct err *e)
 {
     bool refused = w->kind == WORKER_STRICT && w->failed;
-    bool full = w->kind == WORKER_LOSSY && w->queued >= LOSSY_QUEUE_ROWS;
+    bool full = w->kind == WORKER_LOSSY &&
+                (w->queued >= LOSSY_QUEUE_ROWS || w->bytes + op->bytes > LIMIT_KEPT_QUEUE_BYTES);
     if (!refused && !full) {
         push(w, op);
         return true;
     }
+    w->dropped += !refused && op->kind == OP_INSERT;
     mem_free(op);
     if (refused)
         return refuse(w, e);
-    w->dropped++;
     return err_set(e, ERR_BUSY, "%s: the queue is full", w->schema->file);
 }
 
@@ -365,20 +461,31 @@ static bool no_memory(struct worker *w, struct err *e)
 
 bool worker_insert(struct worker *w, const void *row, struct store_reply *reply, struct err *e)
 {
-    struct op *op = op_new(w->schema->table, row);
+    struct op *op = insert_new(w->schema, 0, row, reply);
+    return op != NULL ? queue(w, op, e) : no_memory(w, e);
+}
+
+bool worker_keep(struct worker *w, const struct store_keep *k, struct err *e)
+{
+    struct op *op = insert_new(w->schema, ARCHIVE_KEPT, k, NULL);
+    return op != NULL ? queue(w, op, e) : no_memory(w, e);
+}
+
+bool worker_kept(struct worker *w, struct store_kept *k, bool remove, struct err *e)
+{
+    struct op *op = op_new(remove ? OP_KEPT_REMOVE : OP_KEPT_GET, 0, &k->reply);
     if (op == NULL)
-        return no_memory(w, e);
-    op->reply = reply;
+        return err_set(e, ERR_NOMEM, "%s: out of memory", w->schema->file);
+    op->kept = k;
     return queue(w, op, e);
 }
 
 bool worker_totals(struct worker *w, struct store_totals *t, struct err *e)
 {
-    struct op *op = mem_zalloc(sizeof *op);
+    struct op *op = op_new(OP_TOTALS, 0, &t->reply);
     if (op == NULL)
         return err_set(e, ERR_NOMEM, "%s: out of memory", w->schema->file);
     op->totals = t;
-    op->reply = &t->reply;
     return queue(w, op, e);
 }
 

@@ -288,7 +288,13 @@ static const struct {
 } bad[] = {
     {"lisen: x\n", "f.yaml:1:1: unknown field 'lisen'; did you mean 'listen'?"},
     {"- a\n", "f.yaml:1:1: must be a map of fields, not a list"},
-    {"retain: 7d\n", "f.yaml:1:9: retain: this field comes with a later version"},
+    {"trace: full\n", "f.yaml:1:8: trace: this field comes with a later version"},
+    {"retain: {traces: 7d}\n", "f.yaml:1:18: traces: this field comes with a later version"},
+    {"retain: {reasoning: 10ms}\n",
+     "f.yaml:1:21: reasoning: must be 1s or more, or 0 to keep none"},
+    {"retain: {responses: 0}\n", "f.yaml:1:21: responses: must be 1s or more; `responses: "
+                                 "{store: deny}` keeps none"},
+    {"responses: {store: maybe}\n", "f.yaml:1:20: store: must be deny or allow, not 'maybe'"},
     {"store: postgresql://x\n",
      "f.yaml:1:8: store: 'sqlite' is the only value so far; others come with a later version"},
     {"limits_store: valkey://x\n", "f.yaml:1:15: limits_store: 'none' is the only value so far; "

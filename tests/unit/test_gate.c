@@ -18,10 +18,11 @@
 #include "base/mem.h"
 #include "ledger/gate.h"
 
-static const struct config_provider lab = {.name = SPAN_INIT("lab"), .region = SPAN_INIT("eu")};
+static const struct config_provider lab = {.name = SPAN_INIT("lab"), .region = SPAN_INIT("us")};
 static const struct config_model paid = {.name = SPAN_INIT("big"),
                                          .id = SPAN_INIT("big-2026"),
                                          .provider = &lab,
+                                         .region = SPAN_INIT("eu"), /* its own counts */
                                          .price = {1000, -1, -1, 1000, true}};
 static const struct config_model gratis = {.name = SPAN_INIT("small"),
                                            .id = SPAN_INIT("small-1"),

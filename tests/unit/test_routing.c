@@ -117,6 +117,10 @@ static void test_rest_and_shun(void **state)
     assert_int_equal(ask(&other, &c, 8 * S), HEALTH_DOWN); /* the key is the provider's */
     health_ok(&other, &c);
     assert_int_equal(ask(&b, &c, 8 * S), HEALTH_UP);
+    e = failure(ERR_FORBIDDEN, 403, -1); /* a guardrail is about one request */
+    err_with_code(&e, "content_filter");
+    health_failed(&b, &c, &limits, &e, 8 * S);
+    assert_int_equal(ask(&b, &c, 8 * S), HEALTH_UP);
 }
 
 /* --- order
