@@ -3,11 +3,14 @@
 #include "route/failover.h"
 
 #include "base/mem.h"
+#include "ledger/price.h"
 #include "route/health.h"
 #include "route/pool.h"
 
 /* Longer ids are nobody's. */
 #define ID_BYTES 256
+/* Names of fields that are kept for START; dialects note no more. */
+#define MAX_IGNORED 32
 
 struct failover {
     struct chat_call call;
@@ -17,13 +20,15 @@ struct failover {
     const struct chat_request *request;
     struct chat_start_opts opts;
     struct chat_sink *client;
-    struct chat_call *inner; /* NULL between two tries */
+    struct chat_call *inner; /* NULL: between two tries, or its last event is being told */
     size_t at;               /* target that runs */
-    bool paused, delivered, has_start;
+    size_t passed_over;      /* the first that was down and not asked; SIZE_MAX: none */
+    bool paused, delivered, has_start, last; /* last: the one that was passed over is asked */
     bool *gone; /* set when the client cancels below a call of it; NULL: none is under way */
-    struct chat_event start; /* held: its spans stand in ids */
+    struct chat_event start; /* held: its spans stand in ids and ignored */
     char ids[2][ID_BYTES];
-    struct chat_usage used, spent; /* of this try; of those before */
+    struct span *ignored;          /* owned, with the names behind it; NULL: none */
+    struct chat_usage used, spent; /* of this try so far; of those before */
     const struct chat_fusion_report *report;
     bool has_usage;
 };
@@ -36,15 +41,27 @@ static struct span keep(char *room, struct span s)
     return (struct span){s.p ? room : NULL, s.n};
 }
 
+static int64_t sum_of(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 static void add(struct chat_usage *sum, const struct chat_usage *u)
 {
-    sum->input += u->input;
-    sum->cached += u->cached;
-    sum->cache_write += u->cache_write;
-    sum->output += u->output;
-    sum->reasoning += u->reasoning;
-    sum->cost_nusd = sum->cost_nusd < 0 || u->cost_nusd < 0 ? -1 : sum->cost_nusd + u->cost_nusd;
+    sum->input = sum_of(sum->input, u->input);
+    sum->cached = sum_of(sum->cached, u->cached);
+    sum->cache_write = sum_of(sum->cache_write, u->cache_write);
+    sum->output = sum_of(sum->output, u->output);
+    sum->reasoning = sum_of(sum->reasoning, u->reasoning);
+    sum->cost_nusd = nusd_add(sum->cost_nusd, u->cost_nusd);
     sum->estimated = sum->estimated || u->estimated;
+}
+
+static void failover_free(struct failover *f)
+{
+    mem_free(f->ignored);
+    mem_free(f);
 }
 
 /* --- trying
@@ -54,20 +71,37 @@ static bool try_at(struct failover *f, size_t at, struct err *e)
 {
     const struct failover_target *t = &f->source->targets[at];
     struct chat_start_opts o = f->opts;
-    o.spare = f->opts.spare || at + 1 < f->source->n;
+    o.spare = f->opts.spare || (!f->last && at + 1 < f->source->n);
     o.rules = t->rules ? t->rules : f->opts.rules;
     f->at = at;
     f->has_start = f->has_usage = false;
+    f->used = (struct chat_usage){0};
     f->report = NULL;
     f->inner = chat_start(t->source, f->request, &o, &f->sink, e);
     if (f->inner && f->paused)
         chat_pause(f->inner);
+    if (!f->inner && !f->opts.spare && f->passed_over == SIZE_MAX && health_is_down(e))
+        f->passed_over = at;
     return f->inner != NULL;
+}
+
+/* The target after the present one. Behind the last it is one that was passed over because it is
+ * down: nobody else can be asked instead now. SIZE_MAX: none. */
+static size_t next_of(const struct failover *f)
+{
+    if (f->last)
+        return SIZE_MAX;
+    return f->at + 1 < f->source->n ? f->at + 1 : f->passed_over;
+}
+
+static bool time_is_up(const struct failover *f)
+{
+    return f->opts.deadline_us > 0 && loop_now_us(route_loop(f->route)) >= f->opts.deadline_us;
 }
 
 static bool may_go_on(const struct failover *f, const struct err *err)
 {
-    if (f->delivered || f->at + 1 >= f->source->n)
+    if (f->delivered || next_of(f) == SIZE_MAX || time_is_up(f))
         return false;
     bool refusal = f->source->any_refusal && err->sent == SENT_REFUSED;
     if (!refusal && !health_retryable(err, route_retries_ambiguous(f->route)))
@@ -81,7 +115,9 @@ static bool go_on(struct failover *f, struct err *err)
 {
     while (may_go_on(f, err)) {
         struct err e = {0};
-        if (try_at(f, f->at + 1, &e))
+        size_t next = next_of(f);
+        f->last = next <= f->at;
+        if (try_at(f, next, &e))
             return true;
         *err = e;
     }
@@ -103,11 +139,28 @@ static bool tell(struct failover *f, const struct chat_event *ev)
     return true;
 }
 
+/* An event's values are lent for its call. Without memory the list is empty: it is for a person. */
+static void keep_ignored(struct failover *f, const struct chat_event *ev)
+{
+    size_t n = ev->n_ignored < MAX_IGNORED ? ev->n_ignored : MAX_IGNORED;
+    mem_free(TAKE(f->ignored));
+    f->start.ignored = NULL;
+    f->start.n_ignored = 0;
+    if (n == 0 || (f->ignored = mem_alloc(n * (sizeof *f->ignored + ID_BYTES))) == NULL)
+        return;
+    char *names = (char *)(f->ignored + n);
+    for (size_t i = 0; i < n; i++)
+        f->ignored[i] = keep(names + i * ID_BYTES, ev->ignored[i]);
+    f->start.ignored = f->ignored;
+    f->start.n_ignored = n;
+}
+
 static void hold_start(struct failover *f, const struct chat_event *ev)
 {
-    f->start = *ev; /* the list of what was ignored lives as long as the try */
+    f->start = *ev;
     f->start.id = keep(f->ids[0], ev->id);
     f->start.model = keep(f->ids[1], ev->model);
+    keep_ignored(f, ev);
     f->has_start = true;
 }
 
@@ -140,25 +193,42 @@ static bool deliver(struct failover *f)
 static void end(struct failover *f, const struct chat_event *last)
 {
     struct chat_sink *client = f->client;
-    mem_free(f);
+    failover_free(f);
     client->on_event(client, last);
+}
+
+/* The answer had begun: nobody else is asked. */
+static void on_cut(struct failover *f, const struct chat_event *last)
+{
+    if (tell_usage(f))
+        end(f, last);
 }
 
 static void on_error(struct failover *f, const struct err *err)
 {
     struct err e = *err; /* stands in what ends now */
     struct chat_event last = {.kind = CHAT_EV_ERROR, .err = &e};
+    struct chat_event usage = {.kind = CHAT_EV_USAGE, .report = f->report};
     f->inner = NULL;
-    if (f->has_usage && !f->delivered) {
-        add(&f->spent, &f->used);
-        f->has_usage = false;
+    if (f->delivered) {
+        on_cut(f, &last);
+        return;
     }
+    add(&f->spent, &f->used);
+    f->used = (struct chat_usage){0};
     if (go_on(f, &e))
         return;
+    usage.usage = f->spent;
     bool spent = f->spent.input > 0 || f->spent.output > 0 || f->spent.cost_nusd != 0;
-    struct chat_event usage = {.kind = CHAT_EV_USAGE, .usage = f->spent};
-    if (f->delivered || !spent || tell(f, &usage))
+    if ((!spent && !usage.report) || tell(f, &usage))
         end(f, &last);
+}
+
+static void on_finish(struct failover *f, const struct chat_event *ev)
+{
+    f->inner = NULL;
+    if (deliver(f) && tell_usage(f))
+        end(f, ev);
 }
 
 static void on_event(struct chat_sink *s, const struct chat_event *ev)
@@ -170,23 +240,21 @@ static void on_event(struct chat_sink *s, const struct chat_event *ev)
         return;
     case CHAT_EV_USAGE:
         hold_usage(f, ev);
-        if (f->delivered && !tell_usage(f))
-            return;
+        if (f->delivered)
+            (void)tell_usage(f);
         return;
     case CHAT_EV_MEMBER:
-        if (!tell(f, ev))
-            return;
+        (void)tell(f, ev);
         return;
     case CHAT_EV_TEXT:
     case CHAT_EV_REASONING:
     case CHAT_EV_REFUSAL:
     case CHAT_EV_TOOL:
-        if (deliver(f) && !tell(f, ev))
-            return;
+        if (deliver(f))
+            (void)tell(f, ev);
         return;
     case CHAT_EV_FINISH:
-        if (deliver(f) && tell_usage(f))
-            end(f, ev);
+        on_finish(f, ev);
         return;
     case CHAT_EV_ERROR:
         on_error(f, ev->err);
@@ -200,15 +268,14 @@ static void on_event(struct chat_sink *s, const struct chat_event *ev)
 static void on_cancel(struct chat_call *c, struct chat_usage *out)
 {
     struct failover *f = CONTAINER_OF(c, struct failover, call);
-    struct chat_usage used = {0};
     if (f->inner)
-        chat_cancel(f->inner, &used);
-    add(&used, &f->spent);
+        chat_cancel(f->inner, &f->used);
+    add(&f->used, &f->spent);
     if (out)
-        *out = used;
+        *out = f->used;
     if (f->gone)
         *f->gone = true;
-    mem_free(f);
+    failover_free(f);
 }
 
 static void on_pause(struct chat_call *c)
@@ -243,6 +310,7 @@ static struct chat_call *failover_start(struct chat_source *s, const struct chat
     f->source = fs;
     f->route = fs->route;
     f->request = r;
+    f->passed_over = SIZE_MAX;
     f->opts = *o;
     if (o->deadline_us == 0 && fs->total_us > 0)
         f->opts.deadline_us = loop_now_us(route_loop(f->route)) + fs->total_us;
@@ -250,7 +318,7 @@ static struct chat_call *failover_start(struct chat_source *s, const struct chat
     route_pool_first_try(route_pool_of(f->route));
     if (try_at(f, 0, &why) || go_on(f, &why))
         return &f->call;
-    mem_free(f);
+    failover_free(f);
     if (e)
         *e = why;
     return NULL;

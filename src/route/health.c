@@ -4,9 +4,10 @@
 #include <string.h>
 
 /* A key that was refused is not asked first for that long; a reload brings it back at once. */
-#define SHUN_US      INT64_C(60000000)
-#define MAX_OPEN_US  INT64_C(300000000)
-#define MAX_DOUBLING 16
+#define SHUN_US     INT64_C(60000000)
+#define MAX_OPEN_US INT64_C(300000000)
+/* A typing error of an upstream's must not shut it out for ever. */
+#define MAX_REST_MS INT64_C(86400000)
 
 enum health_word health_look(const struct breaker *b, const struct credential *c, int64_t now_us)
 {
@@ -46,11 +47,15 @@ void health_ok(struct breaker *b, struct credential *c)
 
 static void open_breaker(struct breaker *b, const struct health_limits *l, int64_t now_us)
 {
-    int64_t times = atomic_fetch_add(&b->opened, 1);
-    int64_t pause = l->open_us << (times < MAX_DOUBLING ? times : MAX_DOUBLING);
-    if (pause > MAX_OPEN_US || pause < l->open_us)
-        pause = l->open_us > MAX_OPEN_US ? l->open_us : MAX_OPEN_US;
-    atomic_store(&b->open_until_us, now_us + pause);
+    int64_t open = atomic_load(&b->open_until_us), times = atomic_load(&b->opened);
+    int64_t pause = l->open_us;
+    /* Calls that were under way when it opened tell of the same outage: once is enough. */
+    if (open > now_us)
+        return;
+    for (int64_t i = 0; i < times && pause < MAX_OPEN_US; i++)
+        pause = pause * 2 < MAX_OPEN_US ? pause * 2 : MAX_OPEN_US;
+    if (atomic_compare_exchange_strong(&b->open_until_us, &open, now_us + pause))
+        atomic_fetch_add(&b->opened, 1);
 }
 
 /* It says something about the server and not about the request or the key. */
@@ -83,7 +88,8 @@ void health_failed(struct breaker *b, struct credential *c, const struct health_
     if (is_about_the_key(err)) {
         atomic_store(&c->shun_until_us, now_us + SHUN_US);
     } else if (err->upstream_status == 429) {
-        int64_t until = now_us + (err->retry_after_ms > 0 ? err->retry_after_ms * 1000 : 0);
+        int64_t wait = err->retry_after_ms > 0 ? err->retry_after_ms : 0;
+        int64_t until = now_us + (wait < MAX_REST_MS ? wait : MAX_REST_MS) * 1000;
         if (until > atomic_load(&b->rest_until_us))
             atomic_store(&b->rest_until_us, until);
     } else if (is_outage(err)) {
@@ -93,10 +99,23 @@ void health_failed(struct breaker *b, struct credential *c, const struct health_
     }
 }
 
+bool health_is_down(const struct err *err)
+{
+    return err->code && strcmp(err->code, HEALTH_DOWN_CODE) == 0;
+}
+
 void health_nothing(struct breaker *b)
 {
     if (atomic_load(&b->probing))
         atomic_store(&b->probing, false);
+}
+
+void health_forgive(struct breaker *b)
+{
+    atomic_store(&b->failures, 0);
+    atomic_store(&b->opened, 0);
+    atomic_store(&b->open_until_us, 0);
+    atomic_store(&b->rest_until_us, 0);
 }
 
 bool health_retryable(const struct err *err, bool ambiguous)
@@ -109,8 +128,9 @@ bool health_retryable(const struct err *err, bool ambiguous)
                              err->cls == ERR_UPSTREAM || err->cls == ERR_UNAVAILABLE);
     case SENT_REFUSED: /* what is wrong with the request itself is wrong elsewhere too */
         return err->cls != ERR_INPUT && err->cls != ERR_LIMIT;
-    case SENT_NO: /* another upstream may be able to carry what this one cannot */
-        return err->cls != ERR_CANCELLED && err->cls != ERR_NOMEM;
+    case SENT_NO: /* another upstream may be able to carry what this one cannot; a cap on the cost
+                   * is the client's, and would not hold there */
+        return err->cls != ERR_CANCELLED && err->cls != ERR_NOMEM && err->cls != ERR_BUDGET;
     }
     return false;
 }

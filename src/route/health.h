@@ -50,8 +50,13 @@ void health_ok(struct breaker *b, struct credential *c);
 /* err as the upstream's call ended. */
 void health_failed(struct breaker *b, struct credential *c, const struct health_limits *l,
                    const struct err *err, int64_t now_us);
+/* The code of the error of a call that is not made because others can be asked (HEALTH_DOWN). */
+#define HEALTH_DOWN_CODE "upstream_down"
+bool health_is_down(const struct err *err);
 /* The call ended without a word about the upstream (cancelled, refused by us). */
 void health_nothing(struct breaker *b);
+/* As if nothing had happened so far; a probe that is under way keeps its word. */
+void health_forgive(struct breaker *b);
 
 /* Whether a failed call may be made again elsewhere. ambiguous: also one that may have been
  * answered. */

@@ -216,10 +216,16 @@ bool route_pool_retry(struct route_pool *p)
     return false;
 }
 
-/* A new configuration may bring new keys: none is held against its provider any more. */
+/* A new configuration may bring new keys and other addresses: what the old ones did is not held
+ * against them. */
 static void forgive(struct route_pool *p)
 {
     (void)pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < map_count(p->entries); i++) {
+        struct route_entry *en = map_at(p->entries, i, NULL);
+        health_forgive(&en->breaker);
+        metric_set(en->up, 1);
+    }
     for (size_t i = 0; i < map_count(p->credentials); i++) {
         struct named_credential *c = map_at(p->credentials, i, NULL);
         atomic_store(&c->credential.shun_until_us, 0);

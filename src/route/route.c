@@ -39,6 +39,7 @@ struct route_call {
     struct loop_timer timer; /* queued: gives up */
     bool paused;
     int64_t start_us, first_us; /* first_us 0: no content so far */
+    int64_t total_us;           /* that the model's calls have; 0: without end */
     struct chat_usage used;     /* the last that the upstream said: counted at the end */
 };
 
@@ -72,13 +73,24 @@ static void note_ok(struct route_call *c)
     metric_set(en->up, 1);
 }
 
+/* The caller's time was up before that which the model's own calls have: a client that is in a
+ * hurry says nothing about the upstream. */
+static bool was_hurried(const struct route_call *c, const struct err *err, int64_t now)
+{
+    return err->cls == ERR_TIMEOUT && c->opts.deadline_us > 0 && now >= c->opts.deadline_us &&
+           (c->total_us == 0 || now - c->start_us < c->total_us);
+}
+
 static void note_failed(struct route_call *c, const struct err *err)
 {
     struct route_entry *en = c->entry;
     struct health_limits limits = route_pool_limits(c->route->env.pool);
     int64_t now = loop_now_us(c->route->env.loop);
     metric_add(en->failed, 1);
-    health_failed(&en->breaker, en->credential, &limits, err, now);
+    if (was_hurried(c, err, now))
+        health_nothing(&en->breaker);
+    else
+        health_failed(&en->breaker, en->credential, &limits, err, now);
     metric_set(en->up, health_look(&en->breaker, en->credential, now) == HEALTH_UP);
 }
 
@@ -300,7 +312,7 @@ static bool check_health(const struct route_source *rs, const struct chat_start_
         if (!o->spare)
             return true; /* the last one is always tried */
         (void)err_set(e, ERR_UNAVAILABLE, "%s has failed several times just now", en->key);
-        return err_with_code(e, "upstream_down");
+        return err_with_code(e, HEALTH_DOWN_CODE);
     case HEALTH_REST:
         return resting(en, wait_us, e);
     }
@@ -364,6 +376,7 @@ static struct chat_call *route_start(struct chat_source *s, const struct chat_re
     c->paused = false;
     c->used = (struct chat_usage){0};
     c->first_us = 0;
+    c->total_us = rs->upstream.model->timeouts.total_us;
     c->waiter.loop = rs->route->env.loop;
     c->waiter.on_slot = on_slot;
     return enqueue(c, e) ? &c->call : NULL;

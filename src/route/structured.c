@@ -260,6 +260,7 @@ static void repair(struct structured_call *c)
     c->has_used = false;
     c->report = NULL; /* was the first call's */
     c->repairing = true;
+    c->opts.spare = false; /* an answer was paid for: nobody else is asked any more */
     c->first = c->got;
     chat_collect_init(&c->got, LIMIT_STRUCTURED_BYTES);
     if (structured_repair(c->arena, &c->sent, buf_span(&c->first.text), c->why.msg, &again, &e)) {
@@ -322,6 +323,8 @@ static void on_error(struct structured_call *c, const struct err *err)
         fail(c, err);
         return;
     }
+    if (!c->has_used && (err->sent == SENT_NO || err->sent == SENT_REFUSED))
+        c->has_used = true; /* nothing */
     char why[sizeof err->msg];
     snprintf(why, sizeof why, "%.180s (%.180s)", c->why.msg, err->msg);
     fail_invalid(c, "the answer is not what was asked for, and its repair failed", why);

@@ -101,6 +101,23 @@ static void fill_usage(struct attempt *a, bool sent)
         u->cost_nusd = price_cost_nusd(&a->model->price, u);
 }
 
+/* Of an answer that did not come to its end the upstream's numbers may be those of its beginning:
+ * more output than they say has been seen. */
+static void fill_partial(struct attempt *a, bool sent)
+{
+    struct chat_usage *u = &a->usage;
+    int64_t seen = (a->out_bytes + 3) / 4;
+    bool more = a->has_usage && sent && seen > u->output;
+    fill_usage(a, sent);
+    if (!more)
+        return;
+    u->output = seen;
+    u->estimated = true;
+    a->usage_told = false;
+    int64_t cost = price_cost_nusd(&a->model->price, u);
+    u->cost_nusd = cost > u->cost_nusd ? cost : u->cost_nusd;
+}
+
 static void settle(struct attempt *a, const char *outcome, bool uncertain)
 {
     if (!a->booked)
@@ -153,7 +170,7 @@ void attempt_fail(struct attempt *a, const struct err *err)
     else if (e.sent == SENT_DELIVERED)
         e.sent = SENT_MAYBE;
     bool tell = a->booked || a->started;
-    fill_usage(a, a->booked && !was_refused(&e));
+    fill_partial(a, a->booked && !was_refused(&e));
     settle(a, err_class_name(e.cls), e.sent == SENT_MAYBE);
     attempt_to(a, ATTEMPT_TELLING);
     drop_http(a);
@@ -313,11 +330,13 @@ static void attempt_cancel(struct chat_call *call, struct chat_usage *out)
     bool sent = was_sent(a);
     drop_http(a); /* first: no byte more than needed is paid for */
     if (a->booked) {
-        fill_usage(a, sent);
-        /* Some providers go on generating, and bill, after the connection is closed. */
-        bool bills_on = sent && !a->has_usage && a->provider->config->cancel_bills_on;
+        fill_partial(a, sent);
+        /* Some providers go on generating, and bill, after the connection is closed. What they have
+         * said of their usage so far (Gemini says it with every piece) is not the end of it. */
+        bool bills_on = sent && a->provider->config->cancel_bills_on;
         if (bills_on && a->max_tokens > a->usage.output) {
             a->usage.output = a->max_tokens;
+            a->usage.estimated = true;
             a->usage.cost_nusd = price_cost_nusd(&a->model->price, &a->usage);
         }
         settle(a, "cancelled", false);

@@ -52,7 +52,8 @@ struct caller {
     struct buf log;
     int last_kind;
     unsigned events;
-    bool started, finished, failed, cancelled;
+    bool started, finished, failed, cancelled, reported; /* reported: a fusion's report came */
+    char ignored[64];                                    /* "a, b" of START */
     struct err e;
     struct chat_usage usage; /* the last told, or what cancelling said */
     /* what to do inside the nth event (1: the first), 0: nothing */
@@ -88,8 +89,13 @@ static inline void caller_event(struct chat_sink *s, const struct chat_event *ev
     c->events++;
     assert_true(text_is_utf8(ev->text)); /* no piece ends within a letter */
     chat_log_event(&c->log, ev, &c->last_kind);
-    if (ev->kind == CHAT_EV_USAGE)
+    if (ev->kind == CHAT_EV_USAGE) {
         c->usage = ev->usage;
+        c->reported = c->reported || ev->report;
+    }
+    for (size_t i = 0, at = 0; i < ev->n_ignored && at < sizeof c->ignored; i++)
+        at += (size_t)snprintf(c->ignored + at, sizeof c->ignored - at, "%s%.*s", i ? ", " : "",
+                               SPAN_ARG(ev->ignored[i]));
     c->finished = ev->kind == CHAT_EV_FINISH;
     c->failed = ev->kind == CHAT_EV_ERROR;
     if (c->failed)

@@ -48,16 +48,19 @@ static void bill(struct scripted *m, const struct chat_usage *u)
     m->billed_nusd = nusd_add(m->billed_nusd, u->cost_nusd);
 }
 
+static bool say_usage(struct scripted_call *c)
+{
+    bill(c->model, &c->script.usage);
+    c->said_usage = true;
+    return emit(c, &(struct chat_event){.kind = CHAT_EV_USAGE, .usage = c->script.usage});
+}
+
 static void end(struct scripted_call *c)
 {
     struct scripted *m = c->model;
-    if (!c->script.no_usage) {
-        bill(m, &c->script.usage);
-        c->said_usage = true;
-        if (!emit(c, &(struct chat_event){.kind = CHAT_EV_USAGE, .usage = c->script.usage})) {
-            call_free(c);
-            return;
-        }
+    if (!c->script.no_usage && !c->script.early_usage && !say_usage(c)) {
+        call_free(c);
+        return;
     }
     m->ended++;
     if (c->script.err.cls != ERR_NONE)
@@ -82,6 +85,8 @@ static bool begin(struct scripted_call *c)
                                       .model = c->model->name,
                                       .ignored = ignored,
                                       .n_ignored = c->script.n_ignored}))
+        return false;
+    if (c->script.early_usage && !say_usage(c))
         return false;
     if (c->script.reasoning.n > 0 &&
         !emit(c, &(struct chat_event){.kind = CHAT_EV_REASONING,

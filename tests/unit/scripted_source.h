@@ -25,6 +25,7 @@ struct script {
     bool no_start;  /* start() itself fails with err */
     bool hang;      /* never ends */
     bool no_usage;
+    bool early_usage; /* it comes before the text, and only there */
     size_t n_ignored; /* "hint-0", ... were not sent */
     struct chat_usage usage;
 };

@@ -261,6 +261,14 @@ static void test_broken(void **state)
          SENT_DELIVERED},
         {"stalls in the middle", STREAM_HEAD, D("Hel"), STALL, PART, "timeout", ERR_TIMEOUT,
          SENT_DELIVERED},
+        /* an answer's first figures (Anthropic) are not what it came to */
+        {"cut behind early figures", STREAM_HEAD,
+         CHUNK("{\"delta\":{\"content\":\"Hel\"}}", USAGE("5", "1"))
+             D("lo, this is more than one token of text."),
+         CUT,
+         START "text:Hel;usage:5/0/1/0$7000;text:lo, this is more than one token of text.;"
+               "usage:5/0/11/0$27000~;",
+         "upstream_cut", ERR_CUT, SENT_DELIVERED},
         {"stalls before content", STREAM_HEAD, ": hold on\n\n", STALL, COST, "timeout", ERR_TIMEOUT,
          SENT_MAYBE},
         {"nonsense in an event", STREAM_HEAD, D("Hel") NONSENSE NONSENSE, BY_CHUNKS, PART,

@@ -86,8 +86,9 @@ static void test_cancel_bills_on(void **state)
     static const struct {
         enum stage s;
         int64_t max_tokens, want_output;
-    } cases[] = {{ASKED, 9, 0},   {SENT, 9, 9}, {CONTENT, 9, 9},    {CONTENT, -1, 2},
-                 {CONTENT, 1, 2}, {TOLD, 9, 3}, {TURNED_AWAY, 9, 0}};
+    } cases[] = {
+        {ASKED, 9, 0}, {SENT, 9, 9}, {CONTENT, 9, 9},    {CONTENT, -1, 2}, {CONTENT, 1, 2},
+        {TOLD, 9, 9},  {TOLD, 2, 3}, {TURNED_AWAY, 9, 0}}; /* told so far is not told at the end */
     struct net *n = *state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         question_set(&n->q, "Hi there");

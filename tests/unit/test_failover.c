@@ -101,6 +101,8 @@ static const struct {
     {"perhaps answered, allowed", "retries: {ambiguous: true}\n", ERR_TIMEOUT, SENT_MAYBE,
      .next = true},
     {"delivered", "retries: {ambiguous: true}\n", ERR_CUT, SENT_DELIVERED, .after_text = true},
+    /* the client's cap would not hold for another */
+    {"over a cap on its cost", "", ERR_BUDGET, SENT_NO, .no_start = true},
     /* whatever the source says of it: a byte has gone out */
     {"delivered, but not said", "", ERR_CONNECT, SENT_NO, .after_text = true},
 };
@@ -172,6 +174,83 @@ static void test_all_fail(void **state)
     close_place(&p);
 }
 
+/* What came before the content is not lost when the answer breaks off behind it. */
+static void test_cut_after_early_usage(void **state)
+{
+    struct place p;
+    open_place(&p, "");
+    struct scripted *first = add(&p, "first");
+    (void)add(&p, "second");
+    fail_with(first, ERR_CUT, SENT_DELIVERED, true);
+    first->scripts[0].early_usage = true;
+    run(&p);
+    caller_expect(&p.caller, "start:upstream-1,first;text:first;usage:10/0/5/0$15;"
+                             "error:upstream_cut");
+    close_place(&p);
+}
+
+static void test_report_of_a_failed_fusion(void **state)
+{
+    struct place p;
+    open_place(&p, "");
+    struct scripted *m = lab_member(&p.lab, "member", "", 10);
+    fail_with(m, ERR_UPSTREAM, SENT_MAYBE, false);
+    m->scripts[0].usage = (struct chat_usage){.input = 3, .cost_nusd = 30};
+    struct scripted *other = lab_model(&p.lab, "other", "other", 10);
+    p.targets[0] = (struct failover_target){.source = &p.lab.source.source};
+    p.targets[1] = (struct failover_target){.source = &other->source};
+    failover_source_init(&p.source, p.route, p.targets, 2);
+    assert_true(start_as_it_is(&p));
+    loop_run(p.lab.loop);
+    assert_true(p.caller.failed && p.caller.reported);
+    assert_int_equal(p.caller.usage.cost_nusd, 30);
+    assert_int_equal(other->starts, 0);
+    close_place(&p);
+}
+
+/* START waits for the first content; what it was told with was lent for its own call. */
+static void test_ignored_fields_are_kept(void **state)
+{
+    for (size_t n = 0; n < 4; n++) {
+        struct place p;
+        open_place(&p, "");
+        struct scripted *first = add(&p, "first"), *second = add(&p, "second");
+        fail_with(first, ERR_BUSY, SENT_REFUSED, false);
+        first->scripts[0].n_ignored = 4;
+        second->scripts[0].n_ignored = n;
+        run(&p);
+        assert_string_equal(p.caller.ignored, n == 0   ? ""
+                                              : n == 1 ? "hint-0"
+                                              : n == 2 ? "hint-0, hint-1"
+                                                       : "hint-0, hint-1, hint-2");
+        close_place(&p);
+    }
+}
+
+/* "Never the last one": who was passed over is asked when nobody else can be. */
+static void test_who_was_down_is_asked_last(void **state)
+{
+    for (int dead = 0; dead < 2; dead++) {
+        struct place p;
+        open_place(&p, "");
+        struct scripted *down = add(&p, "down"), *small = add(&p, "small");
+        fail_with(small, ERR_INPUT, SENT_NO, false);
+        small->scripts[0].no_start = true;
+        down->scripts[1] = down->scripts[0];
+        down->n_scripts = 2;
+        fail_with(down, ERR_UNAVAILABLE, SENT_NO, false);
+        down->scripts[0].no_start = true;
+        err_with_code(&down->scripts[0].err, "upstream_down");
+        if (dead)
+            down->scripts[1] = down->scripts[0];
+        run(&p);
+        assert_int_equal(down->starts, 2);
+        assert_int_equal(small->starts, 1);
+        assert_true(dead ? p.caller.failed : p.caller.finished);
+        close_place(&p);
+    }
+}
+
 /* --- the budget of all retries
  * ------------------------------------------------------------------------ */
 
@@ -236,6 +315,42 @@ static void test_cancel_between(void **state)
     close_place(&p);
 }
 
+/* The inner call is gone while its last event is told, and so may the client be. */
+static void test_cancel_in_the_last_event(void **state)
+{
+    for (unsigned at = 1; at <= 2; at++)
+        for (int pause = 0; pause < 2; pause++) {
+            struct place p;
+            open_place(&p, "");
+            struct scripted *first = add(&p, "first");
+            (void)add(&p, "second");
+            first->scripts[0].text = SPAN("");
+            p.caller.cancel_at = pause ? 0 : at;
+            p.caller.pause_at = pause ? at : 0;
+            run(&p);
+            assert_true(pause ? p.caller.finished : p.caller.cancelled);
+            assert_int_equal(p.caller.usage.cost_nusd, 15);
+            assert_int_equal(first->cancelled + first->pauses, 0);
+            close_place(&p);
+        }
+}
+
+/* When the time for all of it is over, nobody else is bothered. */
+static void test_no_try_behind_the_deadline(void **state)
+{
+    struct place p;
+    open_place(&p, "retries: {ambiguous: true}\n");
+    struct scripted *first = add(&p, "first"), *second = add(&p, "second");
+    fail_with(first, ERR_TIMEOUT, SENT_MAYBE, false);
+    failover_source_init(&p.source, p.route, p.targets, 2);
+    p.source.total_us = 5000;
+    assert_true(start_as_it_is(&p));
+    loop_run(p.lab.loop);
+    assert_true(p.caller.failed);
+    assert_int_equal(second->starts, 0);
+    close_place(&p);
+}
+
 /* One time limit holds for all tries together. */
 static void test_deadline(void **state)
 {
@@ -257,10 +372,19 @@ static void test_deadline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),          cmocka_unit_test(test_usage_adds_up),
-        cmocka_unit_test(test_all_fail),         cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_cancel_and_pause), cmocka_unit_test(test_cancel_between),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_usage_adds_up),
+        cmocka_unit_test(test_all_fail),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_cancel_and_pause),
+        cmocka_unit_test(test_cancel_between),
         cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_cut_after_early_usage),
+        cmocka_unit_test(test_report_of_a_failed_fusion),
+        cmocka_unit_test(test_ignored_fields_are_kept),
+        cmocka_unit_test(test_who_was_down_is_asked_last),
+        cmocka_unit_test(test_cancel_in_the_last_event),
+        cmocka_unit_test(test_no_try_behind_the_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

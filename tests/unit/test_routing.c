@@ -74,6 +74,34 @@ static void test_the_pause_is_bounded(void **state)
     assert_int_equal(health_look(&b, &c, now), HEALTH_PROBE);
 }
 
+/* Many calls that fail at once are one outage, not one for each. */
+static void test_one_outage_opens_once(void **state)
+{
+    struct breaker b = {0};
+    struct credential c = {0};
+    struct err e = failure(ERR_CONNECT, 0, -1);
+    for (int i = 0; i < 20; i++)
+        health_failed(&b, &c, &limits, &e, S + i);
+    assert_int_equal(ask(&b, &c, 11 * S), HEALTH_DOWN);
+    assert_int_equal(ask(&b, &c, 11 * S + 20), HEALTH_PROBE);
+}
+
+static void test_extremes(void **state)
+{
+    static const struct health_limits long_ones = {1, INT64_MAX / 4};
+    struct breaker b = {0};
+    struct credential c = {0};
+    struct err e = failure(ERR_CONNECT, 0, -1);
+    b.opened = 40;
+    health_failed(&b, &c, &long_ones, &e, S);
+    assert_int_equal(ask(&b, &c, INT64_MAX / 4), HEALTH_DOWN);
+    b = (struct breaker){0};
+    e = failure(ERR_BUSY, 429, INT64_MAX / 2);
+    health_failed(&b, &c, &limits, &e, S);
+    assert_int_equal(ask(&b, &c, 86400 * S), HEALTH_REST);
+    assert_int_equal(ask(&b, &c, 86402 * S), HEALTH_UP);
+}
+
 static void test_what_counts(void **state)
 {
     static const struct {
@@ -226,7 +254,8 @@ int main(void)
         cmocka_unit_test(test_what_counts),       cmocka_unit_test(test_rest_and_shun),
         cmocka_unit_test(test_order_by_figure),   cmocka_unit_test(test_order_by_weight),
         cmocka_unit_test(test_order_of_the_down), cmocka_unit_test(test_wishes),
-        cmocka_unit_test(test_who_fits),
+        cmocka_unit_test(test_who_fits),          cmocka_unit_test(test_one_outage_opens_once),
+        cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,6 +330,16 @@ static void test_upstream_errors(void **state)
 
     d = desk_new(STRUCTURED_PROMPT, "no");
     then(d, "");
+    d->model->scripts[1].err = lab_error(ERR_TIMEOUT, "the queue did not move");
+    d->model->scripts[1].err.sent = SENT_NO;
+    d->model->scripts[1].no_usage = true;
+    run(d);
+    check_invalid(d, "its repair failed");
+    assert_int_equal(d->got.usage.cost_nusd, 15); /* the repair was never sent */
+    desk_done(d);
+
+    d = desk_new(STRUCTURED_PROMPT, "no");
+    then(d, "");
     d->model->scripts[1].no_start = true;
     d->model->scripts[1].err = lab_error(ERR_BUSY, "too many requests");
     run(d);
