@@ -261,7 +261,7 @@ static bool read_role(struct items *b, const struct wire_path *at, json_val *v, 
 static bool read_message(struct items *b, const struct wire_path *at, json_val *v)
 {
     static const char *const names[] = {"type", "role", "content", "id", "status"};
-    enum chat_role role;
+    enum chat_role role = CHAT_USER;
     if (!read_role(b, at, v, &role))
         return false;
     bool joins = b->turn && (!b->spoken || (b->calling && knows(v, names, COUNT_OF(names))));
