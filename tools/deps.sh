@@ -85,9 +85,11 @@ node_packages() {
 }
 
 need_llvm() { # PROGRAM PACKAGE...: packages without their version
-    llvm_program "$1" >/dev/null && return
+    llvm_program "$1" >/dev/null || llvm_install "${@:2}"
+}
+
+llvm_install() {
     local package names=()
-    shift
     for package in "$@"; do
         if apt-cache show "$package" >/dev/null 2>&1; then
             names+=("$package")
@@ -96,6 +98,21 @@ need_llvm() { # PROGRAM PACKAGE...: packages without their version
         fi
     done
     apt_install "${names[@]}"
+}
+
+# clang alone is not enough: the libraries of its sanitizers and of libFuzzer are a package of their own.
+links_fuzzers() {
+    local clang
+    clang=$(llvm_program clang) || return 1
+    "$clang" -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null \
+        <<<'int LLVMFuzzerTestOneInput(const char *p, long n) { return p && n < 0; }'
+}
+
+need_fuzzers() {
+    links_fuzzers && return
+    llvm_install clang-14 libclang-rt-14-dev
+    links_fuzzers ||
+        die "$(llvm_program clang || echo clang) cannot link -fsanitize=fuzzer,address: its compiler-rt is missing"
 }
 
 # nginx stands beside us in the bench, and is started there only: its package would start it as a
@@ -133,7 +150,7 @@ demo)
     ;;
 fuzz)
     apt_install "${build_packages[@]}"
-    need_llvm clang clang-14 libclang-rt-14-dev
+    need_fuzzers
     fetch_sources
     ;;
 lint)

@@ -55,27 +55,33 @@ static bool is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* The directory of this program. */
-static bool program_dir(char out[static PATH_MAX])
+/* The directory that stands `up` above the one of this program. The link is free of "..", so that
+ * cutting its text is enough. */
+static bool above_program(size_t up, char out[static PATH_MAX])
 {
     ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
     out[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(out, '/');
-    if (slash)
-        *slash = '\0';
-    return slash != NULL;
+    for (size_t i = 0; i <= up; i++) {
+        char *slash = strrchr(out, '/');
+        if (slash)
+            *slash = '\0';
+    }
+    return n > 0;
 }
 
 bool app_runtime_place(size_t i, char *out, size_t cap)
 {
     /* installed: PREFIX/bin/fusor and PREFIX/lib/fusor; built: build/src/cli/fusor and .runtime */
-    static const char *const places[] = {"../lib/fusor", "../../../.runtime"};
+    static const struct {
+        size_t up;
+        const char *name;
+    } places[] = {{1, "lib/fusor"}, {3, ".runtime"}};
     const char *env = getenv("FUSOR_RUNTIME");
     char dir[PATH_MAX];
     if (env && *env)
         return i == 0 && snprintf(out, cap, "%s", env) < (int)cap;
-    return i < COUNT_OF(places) && program_dir(dir) &&
-           snprintf(out, cap, "%s/%s", dir, places[i]) < (int)cap;
+    return i < COUNT_OF(places) && above_program(places[i].up, dir) &&
+           snprintf(out, cap, "%s/%s", dir, places[i].name) < (int)cap;
 }
 
 bool app_runtime_dir(char *out, size_t cap)

@@ -119,7 +119,11 @@ static inline bool move(int from, int to, struct buf *b)
 /* False at either end's end. */
 static inline bool carry(struct carrier *c)
 {
-    return c->out < 0 || !(move(c->fd, c->out, &c->up) | move(c->out, c->fd, &c->down));
+    if (c->out < 0)
+        return true;
+    bool up_ended = move(c->fd, c->out, &c->up); /* both are moved, whichever has ended */
+    bool down_ended = move(c->out, c->fd, &c->down);
+    return !up_ended && !down_ended;
 }
 
 /* A call that the proxy has been asked the way for. */
