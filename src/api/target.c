@@ -102,7 +102,7 @@ static bool add_name(struct search *s, struct span name, const struct chat_rule 
         return true;
     }
     if (s->n == ORDER_MAX)
-        return err_field(e, "models", "names more than %d targets", ORDER_MAX);
+        return err_field(e, "models", "models: names more than %d targets", ORDER_MAX);
     if (m)
         c.rank = prefs_rank(&s->prefs, m);
     c.order = (struct order_target){.weight = weight, .fallback = fallback, .down = c.target.down};
@@ -208,8 +208,7 @@ static bool make_source(struct search *s, const unsigned *order, size_t n, struc
     const struct config_model *first = s->all[order[0]].target.model;
     f->total_us = first ? first->timeouts.total_us : 0;
     out->source = n > 1 ? &f->source : targets[0].source;
-    /* Each target has its own; who has none has the asker's, not those of another's alias. */
-    out->rules = n > 1 ? s->rules : targets[0].rules;
+    out->rules = targets[0].rules;
     out->failover = n > 1 ? f : NULL;
     return true;
 }
@@ -245,16 +244,18 @@ static uint64_t draw(const struct search *s, const struct chat_request *r)
 
 static bool request_rules(struct search *s, const struct app_ask *ask, struct err *e)
 {
-    const struct config_policy *p = NULL;
-    if (ask->policy.n > 0) {
-        p = config_policy_find(s->lane->snapshot->config, ask->policy);
+    for (size_t i = 0; i < ask->n_policies; i++) {
+        struct span name = ask->policies[i];
+        const struct config_policy *p = config_policy_find(s->lane->snapshot->config, name);
         if (!p) {
             (void)err_field(e, "x-fusor-policy", "x-fusor-policy: no policy is named \"%.*s\"",
-                            SPAN_ARG(span_upto(ask->policy, 64)));
+                            SPAN_ARG(span_upto(name, 64)));
             return err_with_code(e, "unknown_policy");
         }
+        if (!worker_rule(s->arena, p, s->rules, &s->rules, e))
+            return false;
     }
-    return worker_rule(s->arena, p, NULL, &s->rules, e);
+    return true;
 }
 
 /* What is wrong with a schema is said before anything is sent. */

@@ -375,6 +375,25 @@ def test_a_policy_of_the_alias_holds_beside_the_requests(routed, mock):
     assert reply.status == 403 and "us-only" in reply.error["message"]
 
 
+def test_all_policies_of_a_request_hold(routed, mock):
+    """Whoever stands in front of the gateway adds one to the client's own."""
+    both = EU | {"us-only": {"regions": ["us"]}, "west": {"regions": ["eu", "us"]}}
+    g = routed({}, both)
+
+    def status(*values):
+        with g.wire() as w:
+            body = {"model": f"us/{HELLO}", "messages": [{"role": "user", "content": "Hi"}]}
+            request = w.request("POST", "/v1/chat/completions", body)
+            lines = b"".join(b"x-fusor-policy: %s\r\n" % v.encode() for v in values)
+            w.send(request.replace(b"\r\n", b"\r\n" + lines, 1))
+            return w.read().status
+
+    assert status("west") == status("us-only", "west") == status("west, us-only") == 200
+    assert status("us-only", "eu-only") == status("eu-only", "us-only") == 403
+    assert status("west,eu-only") == status("west", "us-only, eu-only") == 403
+    assert status("") == status("west,nowhere") == 400
+
+
 def test_a_policy_of_an_alias_is_for_its_own_targets(routed, mock):
     g = routed({"safe": {"to": "eu/status:code=429", "policy": "eu-only"}}, EU)
     assert g.chat("safe", models=[f"us/{HELLO}"]).status == 200
