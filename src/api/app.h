@@ -41,7 +41,8 @@ const struct config *app_config(const struct app *a);
 struct app_ask {
     struct span name;                   /* a model, a recipe or an alias */
     const struct chat_request *request; /* its wishes about routing; NULL: none */
-    struct span policy;                 /* of the header x-fusor-policy; empty: none */
+    const struct span *policies;        /* of the header x-fusor-policy: all of them hold */
+    size_t n_policies;
 };
 /* What is asked, as a source. Lives in `arena` and as long as the worker's present snapshot. */
 struct app_target {

@@ -47,7 +47,8 @@ struct chat_reply {
     size_t n_late;
 };
 
-#define MAX_LATE (LIMIT_PANEL + 16)
+#define MAX_LATE     (LIMIT_PANEL + 16)
+#define MAX_POLICIES 8 /* of one request */
 
 static void reply_free(struct chat_reply *r)
 {
@@ -426,11 +427,37 @@ static bool read_recipe(struct chat_reply *r, struct err *e)
     return true;
 }
 
+/* All that are named hold, in one field or in several: whoever stands in front of us may add one to
+ * the client's own. */
+static bool read_policies(struct api_request *rq, struct app_ask *ask, struct err *e)
+{
+    size_t n = http_header_count(rq->x);
+    struct span *names = NULL;
+    for (size_t i = 0; i < n; i++) {
+        struct http_header h = http_header_at(rq->x, i);
+        struct span one = SPAN("");
+        if (!span_eq_nocase(h.name, SPAN("x-fusor-policy")))
+            continue;
+        if (!names && !(names = arena_array(http_arena(rq->x), MAX_POLICIES, sizeof *names)))
+            return err_set(e, ERR_NOMEM, "out of memory");
+        do {
+            if (ask->n_policies == MAX_POLICIES)
+                return err_field(e, "x-fusor-policy", "x-fusor-policy: names more than %d policies",
+                                 MAX_POLICIES);
+            (void)span_cut(&h.value, ',', &one);
+            names[ask->n_policies++] = span_trim(one);
+        } while (h.value.n > 0);
+    }
+    ask->policies = names;
+    return true;
+}
+
 bool api_resolve(struct api_request *rq, const struct chat_request *r, struct app_target *out,
                  struct err *e)
 {
-    struct app_ask ask = {r->model, r, http_header_of(rq->x, "x-fusor-policy")};
-    return auto_model(r->model, e) && worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e);
+    struct app_ask ask = {.name = r->model, .request = r};
+    return auto_model(r->model, e) && read_policies(rq, &ask, e) &&
+           worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e);
 }
 
 /* Where nothing may be kept, an answer is not, and says so; but a conversation cannot go on. */

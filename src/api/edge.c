@@ -10,8 +10,8 @@ const struct api_route api_routes[] = {
      &dialect_openai_chat},
     {HTTP_METHOD_POST, "/v1/responses", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
      &dialect_openai_responses},
-    {HTTP_METHOD_GET, "/v1/responses/*", AUTH_CLIENT, 0, api_response},
-    {HTTP_METHOD_DELETE, "/v1/responses/*", AUTH_CLIENT, 0, api_response_delete},
+    {HTTP_METHOD_GET, "/v1/responses/resp_*", AUTH_CLIENT, 0, api_response},
+    {HTTP_METHOD_DELETE, "/v1/responses/resp_*", AUTH_CLIENT, 0, api_response_delete},
     {HTTP_METHOD_POST, "/v1/messages", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES, api_chat,
      &dialect_anthropic_messages},
     {HTTP_METHOD_POST, "/v1/messages/count_tokens", AUTH_CLIENT, LIMIT_CHAT_BODY_BYTES,
@@ -37,7 +37,8 @@ const size_t api_n_routes = COUNT_OF(api_routes);
 /* --- finding the route
  * -------------------------------------------------------------------------------- */
 
-/* Clients that are set up for OpenRouter have /api/v1 in front of the same routes. */
+/* Ids of answers have their prefix in the table: /v1/responses/compact and the like are not there,
+ * which clients tell by 404. Those that are set up for OpenRouter have /api/v1 in front of the same routes. */
 static bool path_matches(const struct api_route *r, struct span path, struct span *rest)
 {
     struct span want = span_of(r->path);
@@ -48,6 +49,8 @@ static bool path_matches(const struct api_route *r, struct span path, struct spa
     struct span prefix = span_upto(want, want.n - 1);
     if (!span_starts(path, prefix) || path.n == prefix.n)
         return false;
+    while (prefix.n > 0 && prefix.p[prefix.n - 1] != '/')
+        prefix.n--;
     *rest = span_from(path, prefix.n);
     return true;
 }

@@ -30,7 +30,7 @@ struct api_request {
     struct http_exchange *x;
     struct worker *worker;
     struct lane *lane;   /* held until api_request_end() */
-    struct span rest;    /* path behind a route that ends in '*' */
+    struct span rest;    /* of a route that ends in '*': from the last '/' before it */
     struct span id;      /* request id */
     struct span target;  /* the model that answers, where it is not the one that was named */
     struct span ignored; /* fields that the upstream did not get, "a, b" */
@@ -44,7 +44,7 @@ struct api_request {
 
 struct api_route {
     enum http_method method;
-    const char *path; /* a final '*' takes the rest, which may hold '/' */
+    const char *path; /* a final '*' takes at least one byte, and may hold '/' */
     enum api_auth auth;
     size_t body_cap;
     /* Owns rq (in the exchange's arena) until api_request_end(). */

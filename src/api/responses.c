@@ -244,7 +244,7 @@ static void key_id(struct json_w *w, const char *key, struct span id)
 static bool write_items(struct fetch *f, struct buf *out, struct err *e)
 {
     struct page page;
-    struct shown s;
+    struct shown s = {0};
     struct json_w w;
     json_val *turn;
     if (!parse(f, &turn, e) || !read_page(http_query(f->rq->x), &page, e) ||

@@ -63,21 +63,21 @@ bool worker_rule(struct arena *a, const struct config_policy *policy, const stru
 /* --- names to candidates
  * ----------------------------------------------------------------------------- */
 
-/* Input three times as dear as output is rare: what a usual call costs, for comparing only. */
+/* Input three times as dear as output is rare: what a usual call costs, for comparing only. What is
+ * free is known to be (order.h: 0 is not). */
 static int64_t usual_price(const struct config_model *m)
 {
-    return m->price.known ? m->price.input * 3 + m->price.output : 0;
+    return m->price.known ? m->price.input * 3 + m->price.output + 1 : 0;
 }
 
-static struct order_target order_of(const struct route_target *t, double weight, bool fallback)
+/* Only where they count: each is a walk over a sketch. */
+static void add_figures(struct order_target *o, const struct route_target *t)
 {
-    struct order_target o = {.weight = weight, .fallback = fallback, .down = t->down};
     if (!t->model)
-        return o;
-    o.price_nusd = usual_price(t->model);
-    o.latency_us = latency_quantile_us(t->latency, 0.5);
-    o.pace_us = latency_quantile_us(t->pace, 0.5);
-    return o;
+        return;
+    o->price_nusd = usual_price(t->model);
+    o->latency_us = latency_quantile_us(t->latency, 0.5);
+    o->pace_us = latency_quantile_us(t->pace, 0.5);
 }
 
 /* What passes as it came goes to one model. */
@@ -103,15 +103,22 @@ static bool add_name(struct search *s, struct span name, const struct chat_rule 
     const struct config_model *m = c.target.model;
     if (!takes(s, &c, &s->refused) || (m && !route_check_region(m, rules, &s->refused)))
         return true;
+    if (!m && prefs_forbid(&s->prefs)) {
+        (void)err_field(&s->refused, "provider",
+                        "provider: what it forbids cannot be kept by the recipe \"%.*s\", whose "
+                        "members stand in the configuration; use a policy, or name a model",
+                        SPAN_ARG(span_upto(name, 64)));
+        return true;
+    }
     if (m && !prefs_allow(&s->prefs, m)) {
         (void)err_field(&s->refused, "provider", "provider: no upstream of this model fits it");
         return true;
     }
     if (s->n == ORDER_MAX)
-        return err_field(e, "models", "names more than %d targets", ORDER_MAX);
+        return err_field(e, "models", "models: names more than %d targets", ORDER_MAX);
     if (m)
         c.rank = prefs_rank(&s->prefs, m);
-    c.order = order_of(&c.target, weight, fallback);
+    c.order = (struct order_target){.weight = weight, .fallback = fallback, .down = c.target.down};
     s->all[s->n++] = c;
     return true;
 }
@@ -187,9 +194,13 @@ static void rank(const struct search *s, unsigned *order)
 static void put_in_order(const struct search *s, uint64_t with, unsigned *out)
 {
     struct order_target targets[ORDER_MAX];
-    for (size_t i = 0; i < s->n; i++)
+    enum config_sort sort = s->prefs.has_sort ? s->prefs.sort : s->sort;
+    for (size_t i = 0; i < s->n; i++) {
         targets[i] = s->all[i].order;
-    order_targets(targets, s->n, s->prefs.has_sort ? s->prefs.sort : s->sort, with, out);
+        if (s->n > 1 && sort != CONFIG_SORT_NONE)
+            add_figures(&targets[i], &s->all[i].target);
+    }
+    order_targets(targets, s->n, sort, with, out);
     rank(s, out);
 }
 
@@ -266,16 +277,18 @@ static uint64_t draw(const struct search *s, const struct chat_request *r)
 
 static bool request_rules(struct search *s, const struct app_ask *ask, struct err *e)
 {
-    const struct config_policy *p = NULL;
-    if (ask->policy.n > 0) {
-        p = config_policy_find(s->lane->snapshot->config, ask->policy);
+    for (size_t i = 0; i < ask->n_policies; i++) {
+        struct span name = ask->policies[i];
+        const struct config_policy *p = config_policy_find(s->lane->snapshot->config, name);
         if (!p) {
             (void)err_field(e, "x-fusor-policy", "x-fusor-policy: no policy is named \"%.*s\"",
-                            SPAN_ARG(span_upto(ask->policy, 64)));
+                            SPAN_ARG(span_upto(name, 64)));
             return err_with_code(e, "unknown_policy");
         }
+        if (!worker_rule(s->arena, p, s->rules, &s->rules, e))
+            return false;
     }
-    return worker_rule(s->arena, p, NULL, &s->rules, e);
+    return true;
 }
 
 /* What is wrong with a schema is said before anything is sent. */
@@ -321,23 +334,29 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
 /* --- a member or judge of a fusion
  * ------------------------------------------------------------------------- */
 
+/* Of figures of which 0 says that they are not known: then neither is the largest. */
+static int64_t largest(int64_t a, int64_t b)
+{
+    return a == 0 || b == 0 ? 0 : a > b ? a : b;
+}
+
 static void add_to_model(struct fusion_model *m, const struct candidate *c)
 {
     const struct config_model *t = c->target.model;
     unsigned leaves =
         t ? 1 : (unsigned)(recipe_members(c->target.recipe) + c->target.recipe->n_judges);
     m->leaf_calls = leaves > m->leaf_calls ? leaves : m->leaf_calls;
+    m->json_schema = m->json_schema && t && same_engine(t);
+    m->context = largest(m->context, t ? t->context : 0);
+    m->max_output = largest(m->max_output, t ? t->max_output : 0);
     if (!t) {
         m->price = (struct price){-1, -1, -1, -1, .known = false};
         return;
     }
     price_raise(&m->price, &t->price);
     m->bills_on = m->bills_on || t->provider->cancel_bills_on;
-    m->json_schema = m->json_schema && same_engine(t);
-    if (m->context == 0 || (t->context > 0 && t->context < m->context))
-        m->context = t->context;
-    if (m->max_output == 0 || (t->max_output > 0 && t->max_output < m->max_output))
-        m->max_output = t->max_output;
+    if (m->least_context == 0 || (t->context > 0 && t->context < m->least_context))
+        m->least_context = t->context;
     if (t->default_max_tokens > m->default_max_tokens)
         m->default_max_tokens = t->default_max_tokens;
 }
@@ -366,8 +385,13 @@ bool lane_resolve(void *ctx, struct arena *a, struct span name, const struct cha
                                  .rules = t.rules,
                                  .latency = first->target.latency,
                                  .json_schema = true,
+                                 .context = 1,
+                                 .max_output = 1,
+                                 .tries = l->snapshot->config->retry_ambiguous ? (unsigned)s->n : 1,
                                  .price = {0, 0, 0, 0, .known = true}};
     for (size_t i = 0; i < s->n; i++)
         add_to_model(out, &s->all[i]);
+    if (s->n == 1 && m)
+        out->price = m->price; /* with its tiers */
     return true;
 }

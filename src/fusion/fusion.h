@@ -16,9 +16,12 @@ struct fusion_model {
     struct span name;           /* canonical: "local/smollm2" or a listed name */
     struct chat_source *source; /* lives in the arena given to resolve() */
     struct price price;
-    int64_t context;    /* window in tokens, 0 unknown */
-    int64_t max_output; /* tokens of an answer at most, 0 unknown */
+    /* Of several upstreams behind one name: the largest, which bounds what a call costs. */
+    int64_t context;       /* window in tokens, 0 unknown */
+    int64_t max_output;    /* tokens of an answer at most, 0 unknown */
+    int64_t least_context; /* the least known of their windows; 0: as context */
     int64_t default_max_tokens;
+    unsigned tries;                /* calls that one of it can come to, each of them paid; 0: 1 */
     bool json_schema;              /* the engine enforces a JSON schema (grammar or native) */
     bool bills_on;                 /* a closed connection does not stop the bill */
     struct latency *latency;       /* process-wide sketch, may be NULL */

@@ -58,9 +58,9 @@ bool judge_input(struct fusion *f, const struct fusion_model *m, const size_t *m
                                             .cut = f->all_cut};
         fixed += (int64_t)member->spec->aspect.n;
     }
-    if (!plan_answer_room(m->context, fixed, j.max_tokens, n, &j.room_bytes))
+    if (!plan_answer_room(plan_judge_window(m), fixed, j.max_tokens, n, &j.room_bytes))
         return err_set(e, ERR_INPUT, "the conversation does not fit its window of %lld tokens",
-                       (long long)m->context);
+                       (long long)plan_judge_window(m));
     draw_nonce(f, j.nonce);
     *out = j;
     return true;

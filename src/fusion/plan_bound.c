@@ -61,7 +61,11 @@ static int64_t call_bound(const struct fusion_model *m, int64_t input, int64_t o
         return -1;
     if (price_is_free(&m->price))
         return 0;
-    return input < 0 || output < 0 ? -1 : price_bound_nusd(&m->price, input, output);
+    int64_t once = input < 0 || output < 0 ? -1 : price_bound_nusd(&m->price, input, output);
+    int64_t sum = once;
+    for (unsigned i = 1; i < m->tries; i++)
+        sum = nusd_add(sum, once);
+    return sum;
 }
 
 static int64_t member_bytes(const struct chat_request *r, const struct plan_member *m)
@@ -215,6 +219,11 @@ static bool sum_up(struct plan *p, bool text, struct err *e)
 /* --- windows -----------------------------------------------------------------------------------
  */
 
+int64_t plan_judge_window(const struct fusion_model *m)
+{
+    return m->least_context > 0 ? m->least_context : m->context;
+}
+
 bool plan_answer_room(int64_t context, int64_t fixed_bytes, int64_t output_tok, size_t n,
                       size_t *out_bytes)
 {
@@ -256,8 +265,9 @@ static bool check_windows(const struct plan *p, const struct chat_request *r, st
     fits = false;
     for (size_t i = 0; i < n; i++) {
         const struct fusion_model *m = named > 0 ? p->judges[i] : p->members[i].model;
-        fits = fits || plan_answer_room(m->context, fixed, VERDICT_TOKENS, p->n_members, &room);
-        largest = i == 0 || m->context > largest ? m->context : largest;
+        int64_t context = plan_judge_window(m);
+        fits = fits || plan_answer_room(context, fixed, VERDICT_TOKENS, p->n_members, &room);
+        largest = i == 0 || context > largest ? context : largest;
     }
     return fits || too_long(e, "no judge", bytes, largest);
 }

@@ -45,6 +45,8 @@ MUST_USE bool plan_note(struct plan *p, struct arena *a, struct err *e, const ch
  * price under a cap. */
 MUST_USE bool plan_bound(struct plan *p, struct arena *a, const struct chat_request *r,
                          struct err *e);
+/* The window that what a judge reads has to fit into; 0: not known. */
+int64_t plan_judge_window(const struct fusion_model *m);
 /* Bytes that a judge with this window has for all answers together; 0: no limit. False: it cannot
  * even take the conversation. */
 bool plan_answer_room(int64_t context, int64_t fixed_bytes, int64_t output_tok, size_t n,

@@ -13,8 +13,6 @@ int64_t price_cost_nusd(const struct price *p, const struct chat_usage *u);
  * prices, of the sizes of input that can come about. -1 when the price or one of the counts
  * (negative) is unknown. */
 int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t output_tokens);
-/* *p becomes the dearer of both, figure by figure; unknown when one is. */
-void price_raise(struct price *p, const struct price *other);
 /* *p becomes the dearest of both, figure by figure and whatever the input's size; unknown when one
  * is. */
 void price_raise(struct price *p, const struct price *other);

@@ -72,7 +72,7 @@ static bool try_at(struct failover *f, size_t at, struct err *e)
     const struct failover_target *t = &f->source->targets[at];
     struct chat_start_opts o = f->opts;
     o.spare = f->opts.spare || (!f->last && at + 1 < f->source->n);
-    o.rules = t->rules ? t->rules : f->opts.rules;
+    o.rules = t->rules;
     f->at = at;
     f->has_start = f->has_usage = false;
     f->used = (struct chat_usage){0};
@@ -101,7 +101,7 @@ static bool time_is_up(const struct failover *f)
 
 static bool may_go_on(const struct failover *f, const struct err *err)
 {
-    if (f->delivered || next_of(f) == SIZE_MAX || time_is_up(f))
+    if (next_of(f) == SIZE_MAX || time_is_up(f))
         return false;
     bool refusal = f->source->any_refusal && err->sent == SENT_REFUSED;
     if (!refusal && !health_retryable(err, route_retries_ambiguous(f->route)))

@@ -13,7 +13,7 @@
 struct failover_target {
     struct span name; /* for messages */
     struct chat_source *source;
-    const struct chat_rule *rules; /* NULL: the caller's */
+    const struct chat_rule *rules; /* all that hold for it, the caller's among them; NULL: none */
 };
 
 /* Plain storage of the caller; it and the targets must outlive its calls. */

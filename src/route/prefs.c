@@ -127,6 +127,11 @@ bool prefs_allow(const struct route_prefs *p, const struct config_model *m)
     return input && output;
 }
 
+bool prefs_forbid(const struct route_prefs *p)
+{
+    return p->n_only > 0 || p->n_ignore > 0 || p->max_input_nusd >= 0 || p->max_output_nusd >= 0;
+}
+
 size_t prefs_rank(const struct route_prefs *p, const struct config_model *m)
 {
     for (size_t i = 0; i < p->n_order; i++)

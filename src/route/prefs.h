@@ -20,6 +20,8 @@ struct route_prefs {
 MUST_USE bool prefs_read(struct arena *a, struct span text, struct route_prefs *out, struct err *e);
 /* Whether a model may be asked at all. */
 bool prefs_allow(const struct route_prefs *p, const struct config_model *m);
+/* Whether it forbids any model at all. */
+bool prefs_forbid(const struct route_prefs *p);
 /* Its place in `order`; SIZE_MAX: not named. */
 size_t prefs_rank(const struct route_prefs *p, const struct config_model *m);
 

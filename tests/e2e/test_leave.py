@@ -50,6 +50,21 @@ PHASES = {
         3,
         lambda c: sum(x.end == "done" for x in c) == 2,
     ),
+    "second target silent": lambda s: (
+        body("mock/status:code=429", s, models=["refused/say", SILENT]),
+        2,
+        lambda c: True,
+    ),
+    "second target talking": lambda s: (
+        body("mock/status:code=429", s, models=[TALKING]),
+        2,
+        lambda c: len(c[-1].sent) > 8,
+    ),
+    "structured, second target": lambda s: (
+        body("refused/say", s, models=[TALKING], response_format={"type": "json_object"}),
+        1,
+        lambda c: len(c[0].sent) > 8,
+    ),
     "judge silent": lambda s: (
         fused(s, ["alpha", "beta"], judge="mock/merge:stall_head=1"),
         3,

@@ -140,6 +140,63 @@ def test_a_member_behind_an_alias(routed, mock):
     assert reply.status == 200 and members == {"stand-in": "ok", "beta": "ok"}
 
 
+def test_what_a_fusion_left_out_is_said_behind_an_alias(routed, mock):
+    g = routed({"prod": {"to": "trio", "fallback": ["alpha"]}})
+    left_out = {"stream_options": {"include_usage": True, "include_obfuscation": False}}
+    name = "stream_options.include_obfuscation"
+    for _ in range(3):
+        reply = g.chat("prod", stream=True, fusion={"quorum": 3}, **left_out)
+        assert reply.status == 200
+        ignored = reply.headers["x-fusor-ignored"].split(", ")
+        assert sorted(ignored) == [f"{who}: {name}" for who in ("A", "B", "C", "judge")]
+
+
+def test_a_cap_on_the_cost_is_kept_by_nobody_else(routed, mock):
+    g = routed({"prod": {"to": "trio", "fallback": ["alpha"]}})
+    reply = g.chat("prod", fusion={"max_cost_usd": 0.000000001})
+    assert reply.status == 402 and mock.calls_now() == []
+
+
+def test_a_recipe_judges(routed, mock):
+    """A recipe takes no schema, so none is sent to it."""
+    g = routed(
+        {},
+        models={"verdict": {"provider": "mock", "id": "judge"}},
+        fusions={
+            "inner": {"panel": ["verdict"], "judge": "verdict"},
+            "outer": {"panel": ["alpha", "beta"], "judge": "inner", "mode": "best_of"},
+        },
+    )
+    reply = g.chat("outer")
+    assert reply.status == 200
+    assert reply.json()["usage"]["fusion"]["degraded"] is None
+
+
+def worst_of(g, recipe):
+    body = {"model": recipe, "messages": [{"role": "user", "content": "Hi " * 4000}]}
+    plan = g.ask("POST", "/v1/fusions/plan", body)
+    assert plan.status == 200, plan.body
+    return plan.json()["worst_cost_usd"]
+
+
+@pytest.mark.parametrize("ambiguous", [False, True])
+def test_the_plan_knows_every_target(routed, ambiguous):
+    """The dearest of them with the largest window; each of them where each may be paid."""
+    wide = {"provider": "mock", "id": "say:w=1", "context": 32000, "max_output": 4000}
+    small = {"provider": "mock", "id": "say:w=2", "context": 4000, "max_output": 500}
+    g = routed(
+        {"prod": {"to": "small", "fallback": ["wide"]}},
+        models={"wide": wide, "small": small},
+        fusions={
+            "by-alias": {"panel": ["prod"], "mode": "vote"},
+            "by-name": {"panel": ["wide"], "mode": "vote"},
+        },
+        retries={"ambiguous": ambiguous},
+    )
+    times = 2 if ambiguous else 1
+    assert worst_of(g, "by-alias") == pytest.approx(times * worst_of(g, "by-name"))
+
+
 # --- weights, sessions, order ------------------------------------------------------------------------
 
 
@@ -176,6 +233,25 @@ def test_sort_by_price(routed, mock):
     assert set(models_of(mock)) == {HELLO}
 
 
+def test_what_is_free_is_the_cheapest(routed, mock):
+    g = routed({"prod": {"to": ["alpha", f"unpriced/{HELLO},u=1", f"free/{HELLO}"],
+                         "sort": "price"}})
+    assert g.chat("prod").status == 200
+    assert models_of(mock) == [HELLO]
+
+
+def test_a_recipe_does_not_forget_what_is_forbidden(routed, mock):
+    """Its members are not the request's to choose: refused, and not passed over in silence."""
+    g = routed({"prod": {"to": "trio", "fallback": [f"us/{HELLO}"]}})
+    for wish in ({"only": ["us"]}, {"ignore": ["mock"]}, {"max_price": {"prompt": 0.01}}):
+        reply = g.chat("trio", provider=wish)
+        assert (reply.status, reply.error["param"]) == (400, "provider"), wish
+    assert mock.calls_now() == []
+    assert g.chat("prod", provider={"only": ["us"]}).status == 200
+    assert models_of(mock) == [HELLO]
+    assert g.chat("trio", provider={"order": ["us"]}).status == 200
+
+
 def test_a_requests_wishes(routed, mock):
     targets = {"prod": {"to": [f"eu/{HELLO},a=1", f"us/{HELLO},b=1"]}}
     g = routed(targets)
@@ -206,6 +282,32 @@ def test_who_keeps_failing_is_passed_over(routed, mock):
     assert g.chat("mock/status:code=500").status == 502
     shown = g.ask("GET", "/metrics").body.decode()
     assert 'fusor_upstream_up{model="mock/status:code=500"} 0' in shown
+
+
+def test_who_got_little_of_the_time_is_not_to_blame(routed, mock, provider):
+    """The tries of one request share its time: what is left for the last one may be too short."""
+    ms = int(300 * gateway.slow())
+    times = {"connect": f"{ms}ms", "first_byte": f"{ms}ms", "idle": f"{ms}ms", "total": f"{2 * ms}ms"}
+    slow_one = "mock/say:stall_head=1"
+    g = routed(
+        {"prod": {"to": "short/say:stall_head=1", "fallback": [slow_one]}},
+        providers={"short": gateway.provider(provider, timeouts=times)},
+        breaker={"failures": 1, "open": "1h"},
+        retries={"ambiguous": True},
+    )
+    assert g.chat("prod").status == 504
+    assert len(mock.calls_now()) == 2
+    shown = g.ask("GET", "/metrics").body.decode()
+    assert f'fusor_upstream_up{{model="{slow_one}"}} 1' in shown
+    assert 'fusor_upstream_up{model="short/say:stall_head=1"} 0' in shown
+
+
+def test_a_reload_forgives(routed, mock):
+    g = routed({"prod": {"to": "mock/status:code=429,retry=3600"}})
+    assert g.chat("prod").status == 429
+    assert g.chat("prod").status == 429 and len(mock.calls_now()) == 1
+    assert g.run("reload", "-c", str(g.file)).returncode == 0
+    assert g.chat("prod").status == 429 and len(mock.calls_now()) == 2
 
 
 def test_retries_have_a_budget(routed, mock):
@@ -272,6 +374,32 @@ def test_a_policy_of_the_alias_holds_beside_the_requests(routed, mock):
     assert g.chat("safe").status == 200
     reply = g.chat("safe", headers={"x-fusor-policy": "us-only"})
     assert reply.status == 403 and "us-only" in reply.error["message"]
+
+
+def test_all_policies_of_a_request_hold(routed, mock):
+    """Whoever stands in front of the gateway adds one to the client's own."""
+    both = EU | {"us-only": {"regions": ["us"]}, "west": {"regions": ["eu", "us"]}}
+    g = routed({}, both)
+
+    def status(*values):
+        with g.wire() as w:
+            body = {"model": f"us/{HELLO}", "messages": [{"role": "user", "content": "Hi"}]}
+            request = w.request("POST", "/v1/chat/completions", body)
+            lines = b"".join(b"x-fusor-policy: %s\r\n" % v.encode() for v in values)
+            w.send(request.replace(b"\r\n", b"\r\n" + lines, 1))
+            return w.read().status
+
+    assert status("west") == status("us-only", "west") == status("west, us-only") == 200
+    assert status("us-only", "eu-only") == status("eu-only", "us-only") == 403
+    assert status("west,eu-only") == status("west", "us-only, eu-only") == 403
+    assert status("") == status("west,nowhere") == 400
+
+
+def test_a_policy_of_an_alias_is_for_its_own_targets(routed, mock):
+    g = routed({"safe": {"to": "eu/status:code=429", "policy": "eu-only"}}, EU)
+    assert g.chat("safe", models=[f"us/{HELLO}"]).status == 200
+    refused = g.chat("safe", models=[f"us/{HELLO}"], headers=POLICY)
+    assert refused.status == 429  # the only one that may be asked
 
 
 # --- what engines inside the network would fetch -----------------------------------------------------------
