@@ -78,11 +78,14 @@ static bool wait_for_input(struct hidden *h, const char *question, struct err *e
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return err_set(e, ERR_SYS, "cannot wait for the terminal: %s", strerror(errno));
-        if ((fds[1].revents & POLLIN) && !on_signal(h, question, e))
+        if (!(fds[1].revents & POLLIN)) {
+            if (fds[0].revents)
+                return true;
+            continue;
+        }
+        if (!on_signal(h, question, e))
             return false;
-        fds[1].fd = h->signals;
-        if (fds[0].revents)
-            return true;
+        fds[1].fd = h->signals; /* and what was typed is gone: a read now would wait, deaf */
     }
 }
 

@@ -332,3 +332,23 @@ def test_an_interrupt_restores_the_terminal(person, mock, how):
             t.signal(how)
         assert t.end() == -how and t.echoes()
     assert tree(person.home) == {} and "half" not in t.shown
+
+
+def test_a_signal_and_a_line_at_once(person, mock):
+    """Under nohup a hang-up ends nothing: the key is asked for again, and Ctrl-C still works."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with asked(person, mock) as t:
+            t.wait("OpenAI key")
+            t.signal(signal.SIGSTOP)
+            stat = pathlib.Path(f"/proc/{t.pid}/stat")
+            mock.wait(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+            t.type(f"{KEY}\n")
+            t.signal(signal.SIGHUP)
+            t.signal(signal.SIGCONT)
+            t.wait("OpenAI key")
+            t.type("\x03")
+            assert t.end() == -signal.SIGINT and t.echoes()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not mock.calls and KEY not in t.shown
