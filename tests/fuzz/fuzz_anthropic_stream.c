@@ -86,7 +86,7 @@ static void check_frames(struct span s, bool whole)
         AUTO(arena) a = arena_new(0);
         size_t end = span_index(s, SPAN("\n\n")), line = span_find(s, "\n");
         struct err e;
-        json_val *v;
+        json_val *v = NULL;
         check(end < s.n && line < end && span_starts(s, SPAN("event: ")));
         struct span data = span_from(span_upto(s, end), line + 1);
         check(span_starts(data, SPAN("data: ")) && json_parse(a, span_from(data, 6), &v, &e));
