@@ -1,7 +1,6 @@
 """An upstream that others wrote: CopilotKit's aimock speaks OpenAI's two APIs, Anthropic's and
 Gemini's, behind every door. Our own mock shares our reading of the formats; this one does not."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -28,7 +27,7 @@ def aimock():
     if why := tap.missing("@copilotkit/aimock"):
         pytest.skip(why)
     with subprocess.Popen(
-        [shutil.which("node"), tap.HERE / "node/aimock.mjs"],
+        [tap.node(), tap.HERE / "node/aimock.mjs"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
