@@ -471,13 +471,29 @@ static bool may_keep(struct chat_reply *r, struct err *e)
                      "allow it in the configuration (`responses: {store: allow}`)");
 }
 
+/* A header may come in several lines, which are one list (RFC 9110, 5.3). */
+static struct span betas_of(struct api_request *rq)
+{
+    struct span all = http_header_of(rq->x, "anthropic-beta");
+    bool first = true;
+    for (size_t i = 0; i < http_header_count(rq->x) && all.p; i++) {
+        struct http_header h = http_header_at(rq->x, i);
+        if (!span_eq(h.name, SPAN("anthropic-beta")))
+            continue;
+        if (!first)
+            all = arena_printf(http_arena(rq->x), "%.*s,%.*s", SPAN_ARG(all), SPAN_ARG(h.value));
+        first = false;
+    }
+    return all;
+}
+
 static bool read_request(struct chat_reply *r, struct err *e)
 {
     struct api_request *rq = r->rq;
     struct arena *a = http_arena(rq->x);
     if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) || !may_keep(r, e))
         return false;
-    r->request.betas = http_header_of(rq->x, "anthropic-beta");
+    r->request.betas = betas_of(rq);
     r->first = r->request.n_instructions;
     char token[25];
     rng_name(&rq->worker->names, token, 24);

@@ -312,6 +312,7 @@ struct chat_start_opts {
     bool progress;          /* the sink wants CHAT_EV_MEMBER */
     bool spare;             /* others can be asked instead: fail at once where this one is known to
                              * be down */
+    bool lenient; /* a field that the upstream cannot take is left out and listed, not refused */
     const struct chat_rule *rules; /* live as long as the call; NULL: none */
 };
 

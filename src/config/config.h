@@ -79,6 +79,9 @@ enum config_structured {
     CONFIG_STRUCTURED_PROMPT,      /* it knows neither */
 };
 
+/* What becomes of a field that an upstream cannot take. */
+enum config_unsupported { UNSUPPORTED_REJECT, UNSUPPORTED_WARN, UNSUPPORTED_DROP };
+
 struct config_provider {
     struct span name;
     enum provider_kind kind;
@@ -92,11 +95,13 @@ struct config_provider {
     struct span proxy_auth_ref; /* for config show */
     struct span region;         /* may be empty */
     bool has_price;
-    struct price price;         /* for models that set none */
-    bool omit_stream_options;   /* stream_options: omit */
-    bool max_completion_tokens; /* max_tokens_field: max_completion_tokens */
-    bool cancel_bills_on;       /* cancel: bills_on */
-    bool refuse_image_urls;     /* image_urls: refuse */
+    struct price price;                  /* for models that set none */
+    bool omit_stream_options;            /* stream_options: omit */
+    bool max_completion_tokens;          /* max_tokens_field: max_completion_tokens */
+    bool cancel_bills_on;                /* cancel: bills_on */
+    bool refuse_image_urls;              /* image_urls: refuse */
+    bool keep_tags;                      /* reasoning_tags: none */
+    enum config_unsupported unsupported; /* on_unsupported */
     enum config_structured structured;
     int64_t max_concurrency; /* per model; 0: no limit */
     int64_t max_queue;       /* waiting calls per model beyond that */

@@ -25,6 +25,8 @@ static const struct {
     {"timeouts", ANY_KIND},
     {"image_urls", HOSTED | KIND(LOCAL)},
     {"structured", HOSTED | KIND(LOCAL)},
+    {"on_unsupported", HOSTED | KIND(LOCAL)},
+    {"reasoning_tags", KIND(OPENAI) | KIND(LOCAL)},
     {"base_url", HOSTED},
     {"key", HOSTED},
     {"ca_file", HOSTED},
@@ -369,6 +371,16 @@ static bool read_structured(struct node n, enum config_structured *out, struct e
     return true;
 }
 
+static bool read_unsupported(struct node n, enum config_unsupported *out, struct err *e)
+{
+    static const char *const words[] = {"reject", "warn", "drop"};
+    int at = (int)*out;
+    if (!node_word(n, words, COUNT_OF(words), &at, e))
+        return false;
+    *out = (enum config_unsupported)at;
+    return true;
+}
+
 static bool read_provider(struct snapshot *s, struct node n, struct span name,
                           struct config_provider *p, struct err *e)
 {
@@ -386,6 +398,7 @@ static bool read_provider(struct snapshot *s, struct node n, struct span name,
     bool ok = false;
     p->dialect = kinds[p->kind].dialect;
     p->cancel_bills_on = kinds[p->kind].bills_on;
+    p->keep_tags = p->kind != PROVIDER_OPENAI && p->kind != PROVIDER_LOCAL;
     switch (p->kind) {
     case PROVIDER_OPENAI:
     case PROVIDER_ANTHROPIC:
@@ -408,7 +421,9 @@ static bool read_provider(struct snapshot *s, struct node n, struct span name,
     return ok && node_str(region, &p->region, e) &&
            (p->region.n == 0 || config_check_name(region, p->region, false, e)) &&
            read_choice(node_get(n, "image_urls"), "pass", "refuse", &p->refuse_image_urls, e) &&
+           read_choice(node_get(n, "reasoning_tags"), "think", "none", &p->keep_tags, e) &&
            read_structured(node_get(n, "structured"), &p->structured, e) &&
+           read_unsupported(node_get(n, "on_unsupported"), &p->unsupported, e) &&
            config_read_price(node_get(n, "price"), &p->has_price, &p->price, e) &&
            node_i64(node_get(n, "max_concurrency"), 0, MAX_CONCURRENCY, &p->max_concurrency, e) &&
            node_i64(node_get(n, "max_queue"), 0, MAX_CONCURRENCY, &p->max_queue, e) &&

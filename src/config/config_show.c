@@ -315,11 +315,16 @@ static void show_hosted(struct show *w, const struct config_provider *p)
               p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
 }
 
-static void show_structured(struct show *w, const struct config_provider *p)
+static void show_answering(struct show *w, const struct config_provider *p)
 {
     static const char *const words[] = {"native", "json_object", "prompt"};
-    if (p->kind != PROVIDER_RECORDED)
-        field_str(w, 4, "structured", span_of(words[p->structured]));
+    static const char *const unsupported[] = {"reject", "warn", "drop"};
+    if (p->kind == PROVIDER_RECORDED)
+        return;
+    field_str(w, 4, "structured", span_of(words[p->structured]));
+    field_str(w, 4, "on_unsupported", span_of(unsupported[p->unsupported]));
+    if (p->kind == PROVIDER_OPENAI || p->kind == PROVIDER_LOCAL)
+        field_str(w, 4, "reasoning_tags", p->keep_tags ? SPAN("none") : SPAN("think"));
 }
 
 static void show_provider(struct show *w, const struct config_provider *p)
@@ -341,7 +346,7 @@ static void show_provider(struct show *w, const struct config_provider *p)
         field_str(w, 4, "file", p->file);
         break;
     }
-    show_structured(w, p);
+    show_answering(w, p);
     field_str(w, 4, "region", p->region);
     field_price(w, 4, &p->price);
     field_i64(w, 4, "max_concurrency", p->max_concurrency);

@@ -9,6 +9,7 @@ const struct dialect dialect_anthropic_messages = {
     .path = "/messages",
     .key_header = "x-api-key",
     .headers = {{"anthropic-version", "2023-06-01"}},
+    .betas_header = "anthropic-beta",
     .read_request = ant_read_request,
     .read_count = ant_read_count,
     .write_count = ant_write_count,

@@ -27,6 +27,7 @@ struct dialect_target {
     bool max_completion_tokens; /* send max_completion_tokens, not max_tokens */
     bool unary;                 /* ask for a whole body, not a stream */
     bool omit_reasoning;        /* the server refuses earlier reasoning in messages (Groq) */
+    bool lenient; /* dialect_write_call(): go without a field that the upstream cannot take */
     int64_t
         default_max_tokens; /* sent where the dialect demands a limit and the request has none */
 };
@@ -61,6 +62,7 @@ struct dialect {
     bool passes;            /* its servers have OpenAI's other routes too (dialect/pass.c) */
     const char *key_header; /* its key goes there: "authorization" (as "Bearer KEY"), ... */
     struct dialect_header headers[2]; /* what else each of its requests has; name NULL: none */
+    const char *betas_header; /* a client's betas of the same dialect go there; NULL: nowhere */
 
     /* Client's body -> request; values live in the arena. Errors name the field. */
     bool (*read_request)(struct arena *a, struct span body, struct chat_request *out,
@@ -105,6 +107,14 @@ struct dialect {
 
 /* NULL when unknown. */
 const struct dialect *dialect_find(struct span name);
+/* d->write_request(), and what holds for all dialects: with t->lenient settings that the upstream
+ * cannot take are left out (the first *n_left of the notes), and betas that go nowhere are listed.
+ * notes and e may not be NULL. */
+MUST_USE bool dialect_write_call(const struct dialect *d, const struct chat_request *r,
+                                 const struct dialect_target *t, struct buf *out,
+                                 struct dialect_notes *notes, size_t *n_left, struct err *e);
+/* What goes into d->betas_header; p NULL: nothing. Lives as the request. */
+struct span dialect_betas(const struct dialect *d, const struct chat_request *r);
 extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_mistral;
 extern const struct dialect dialect_gemini;

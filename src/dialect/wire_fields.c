@@ -147,6 +147,12 @@ static bool is_inner(const struct chat_extra *x, const char *const *inner)
     return false;
 }
 
+struct span wire_shown_name(const struct chat_extra *x, char out[static WIRE_SHOWN_BYTES])
+{
+    text_visible_cstr(out, WIRE_SHOWN_BYTES, x->name);
+    return span_of(out);
+}
+
 bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t n,
                        const struct wire_path *at, bool same, const char *const *inner,
                        struct dialect_notes *notes, struct err *e)
@@ -161,9 +167,8 @@ bool wire_write_extras(struct json_w *w, const struct chat_extra *extras, size_t
             continue;
         }
         if (!same) {
-            char name[64];
-            text_visible_cstr(name, sizeof name, x->name);
-            return wire_bad_key(at, name, e,
+            char name[WIRE_SHOWN_BYTES];
+            return wire_bad_key(at, wire_shown_name(x, name).p, e,
                                 "is a field that the upstream of this model does not "
                                 "know: leave it out");
         }

@@ -62,6 +62,9 @@ MUST_USE bool wire_add_inner(struct wire_in *in, const char *prefix, json_val *v
 MUST_USE bool wire_read_model(struct wire_in *in, json_val *v);
 MUST_USE bool wire_read_stream(struct wire_in *in, json_val *v);
 
+/* The name as errors say it, "..." behind a long one; borrowed from out. */
+#define WIRE_SHOWN_BYTES 64
+struct span wire_shown_name(const struct chat_extra *x, char out[static WIRE_SHOWN_BYTES]);
 /* Fields unknown to us into the open object, of a request or of the message at `at`: to an upstream
  * of the same dialect as they are; else hints are listed and others are an error. Names with a dot
  * stood inside an object that the dialect writes itself. Those under the names of `inner` (a list

@@ -84,6 +84,7 @@ struct chat_start_opts fusion_call_opts(const struct fusion *f, const char *role
                                     .deadline_us = fusion_deadline(f),
                                     .depth = f->opts.depth + 1,
                                     .role = role,
+                                    .lenient = true, /* better a member without top_k than none */
                                     .rules = m->rules};
 }
 

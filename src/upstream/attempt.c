@@ -210,7 +210,7 @@ static int64_t total_left_us(const struct attempt *a)
     return total > 0 && total < left ? total : left;
 }
 
-#define MAX_HEADERS (5 + COUNT_OF(((struct dialect *)0)->headers))
+#define MAX_HEADERS (6 + COUNT_OF(((struct dialect *)0)->headers))
 
 static size_t headers_of(const struct attempt *a, struct http_header out[static MAX_HEADERS])
 {
@@ -223,6 +223,8 @@ static size_t headers_of(const struct attempt *a, struct http_header out[static 
     out[n++] = (struct http_header){SPAN("user-agent"), SPAN("fusor/" FUSOR_VERSION)};
     for (size_t i = 0; i < COUNT_OF(d->headers) && d->headers[i].name; i++)
         out[n++] = (struct http_header){span_of(d->headers[i].name), span_of(d->headers[i].value)};
+    if (a->betas.p)
+        out[n++] = (struct http_header){span_of(d->betas_header), a->betas};
     struct span key = a->local ? span_of(a->local->bearer) : secret_reveal(a->provider->key);
     if (key.n > 0)
         out[n++] = (struct http_header){span_of(d->key_header), key};
@@ -497,47 +499,6 @@ static void attempt_reset(struct attempt *a, struct upstream_source *s,
     loop_task_init(&a->recycle, on_recycle);
 }
 
-static bool refuse_url(const struct attempt *a, const char *param, struct err *e)
-{
-    return err_field(e, param,
-                     "%s names a URL, which %.*s would fetch from inside its network: send "
-                     "the data itself, or set 'image_urls: pass' for that provider",
-                     param, SPAN_ARG(a->provider->config->name));
-}
-
-/* What an engine in our network would have to fetch for the client from there. */
-static bool check_urls(const struct attempt *a, const struct chat_request *r, struct err *e)
-{
-    char param[96];
-    if (!a->provider->config->refuse_image_urls)
-        return true;
-    if (r->pass != NULL && r->pass->names_url)
-        return refuse_url(a, "input", e);
-    for (size_t i = 0; i < r->n_messages; i++)
-        for (size_t k = 0; k < r->messages[i].n_parts; k++) {
-            const struct chat_part *p = &r->messages[i].parts[k];
-            bool fetched = p->kind == CHAT_PART_IMAGE || p->kind == CHAT_PART_DOCUMENT;
-            if (!fetched || p->url.n == 0 || span_starts(p->url, SPAN("data:")))
-                continue;
-            (void)snprintf(param, sizeof param, "messages[%zu].content[%zu]", i, k);
-            return refuse_url(a, param, e);
-        }
-    return true;
-}
-
-static bool write_call(struct attempt *a, const struct chat_request *r, struct err *e)
-{
-    const struct config_provider *p = a->provider->config;
-    struct dialect_target target = {.model = a->model->id,
-                                    .dialect = span_of(a->dialect->name),
-                                    .omit_stream_options = p->omit_stream_options,
-                                    .max_completion_tokens = p->max_completion_tokens,
-                                    .default_max_tokens = a->model->default_max_tokens};
-    bool ok = a->dialect->path ? buf_add(&a->path, span_of(a->dialect->path), e)
-                               : a->dialect->write_path(&target, &a->path, e);
-    return ok && a->dialect->write_request(r, &target, &a->body, &a->notes, e);
-}
-
 /* A local model's attempt brings its lease; others drop one left from an earlier call. */
 static bool set_local(struct attempt *a, struct err *e)
 {
@@ -548,7 +509,8 @@ static bool set_local(struct attempt *a, struct err *e)
     return true;
 }
 
-static bool prepare(struct attempt *a, const struct chat_request *r, struct err *e)
+static bool prepare(struct attempt *a, const struct chat_request *r,
+                    const struct chat_start_opts *o, struct err *e)
 {
     if (a->provider == NULL)
         return err_set(e, ERR_STATE, "%.*s belongs to another configuration",
@@ -556,8 +518,7 @@ static bool prepare(struct attempt *a, const struct chat_request *r, struct err 
     if (a->deadline_us > 0 && a->deadline_us <= loop_now_us(loop_of(a)))
         return time_is_up(a, e);
     a->dialect = r->pass != NULL ? dialect_find(r->dialect) : a->provider->dialect;
-    if (!upstream_takes(a->model, r, e) || !set_local(a, e) || !check_urls(a, r, e) ||
-        !write_call(a, r, e))
+    if (!upstream_takes(a->model, r, e) || !set_local(a, e) || !attempt_write(a, r, o, e))
         return false;
     int64_t out_tokens = r->max_tokens;
     if (out_tokens < 0 && r->pass == NULL && a->model->default_max_tokens > 0)
@@ -603,7 +564,7 @@ static struct chat_call *attempt_start(struct chat_source *source, const struct 
     }
     attempt_reset(a, s, r, o, sink);
     struct err why = {0};
-    if (!prepare(a, r, &why) || !begin(a, &why)) {
+    if (!prepare(a, r, o, &why) || !begin(a, &why)) {
         loop_timer_stop(&a->timer);
         attempt_free(a);
         if (e != NULL)

@@ -5,6 +5,7 @@
 #ifndef FUSOR_UPSTREAM_ATTEMPT_H
 #define FUSOR_UPSTREAM_ATTEMPT_H
 
+#include "chat/think.h"
 #include "dialect/dialect.h"
 #include "http/sse.h"
 #include "upstream/child.h"
@@ -63,6 +64,8 @@ struct attempt {
     struct sse *sse;
     struct dialect_reader *reader;
     struct dialect_notes notes;  /* of the body */
+    struct think think;          /* THINK_OVER: text is passed on as it is */
+    struct span betas;           /* of the request; p NULL: none are sent */
     struct attempt_local *local; /* NULL for hosted ones */
     struct chat_usage usage;
     size_t drained_bytes;
@@ -80,6 +83,11 @@ void attempt_finish(struct attempt *a, const struct chat_event *finish);
 void attempt_fail(struct attempt *a, const struct err *err);
 /* ERR_UPSTREAM in our words with a code of its own. */
 void attempt_fail_code(struct attempt *a, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* attempt_write.c: body, path and notes of the call, and what goes into its head. ERR_INPUT: this
+ * upstream cannot be asked so. */
+MUST_USE bool attempt_write(struct attempt *a, const struct chat_request *r,
+                            const struct chat_start_opts *o, struct err *e);
 
 /* attempt_http.c */
 extern const struct http_call_ops attempt_http_ops;

@@ -135,6 +135,34 @@ static bool tell_start(struct attempt *a, const struct chat_event *ev)
                                                 .n_ignored = a->notes.n});
 }
 
+static bool emit_piece(struct attempt *a, struct span text, bool reasoning)
+{
+    enum chat_event_kind kind = reasoning ? CHAT_EV_REASONING : CHAT_EV_TEXT;
+    return attempt_emit(a, &(struct chat_event){.kind = kind, .text = text});
+}
+
+/* Reasoning that stands in the text between tags is no text. */
+static bool emit_text(struct attempt *a, const struct chat_event *ev)
+{
+    struct span text = ev->text, piece;
+    bool reasoning;
+    if (a->think.state == THINK_OVER)
+        return attempt_emit(a, ev);
+    while (think_next(&a->think, &text, &piece, &reasoning))
+        if (!emit_piece(a, piece, reasoning))
+            return false;
+    return true;
+}
+
+/* Before what comes behind the text. */
+static bool end_text(struct attempt *a)
+{
+    struct span piece;
+    bool reasoning;
+    return a->think.state == THINK_OVER || !think_end(&a->think, &piece, &reasoning) ||
+           emit_piece(a, piece, reasoning);
+}
+
 /* False: the answer is over, one way or the other. */
 static bool on_reader_event(struct attempt *a, struct chat_event *ev)
 {
@@ -142,9 +170,13 @@ static bool on_reader_event(struct attempt *a, struct chat_event *ev)
         return false;
     switch (ev->kind) {
     case CHAT_EV_TEXT:
-    case CHAT_EV_REASONING:
+        on_content(a, ev);
+        return emit_text(a, ev);
     case CHAT_EV_REFUSAL:
     case CHAT_EV_TOOL:
+        on_content(a, ev);
+        return end_text(a) && attempt_emit(a, ev);
+    case CHAT_EV_REASONING:
         on_content(a, ev);
         return attempt_emit(a, ev);
     case CHAT_EV_START:
@@ -156,7 +188,8 @@ static bool on_reader_event(struct attempt *a, struct chat_event *ev)
     case CHAT_EV_USAGE:
         return on_usage(a, ev);
     case CHAT_EV_FINISH:
-        attempt_finish(a, ev);
+        if (end_text(a))
+            attempt_finish(a, ev);
         return false;
     case CHAT_EV_ERROR:
         fail_answer(a, ev->err);

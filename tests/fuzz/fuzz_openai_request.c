@@ -25,16 +25,31 @@ static void send(struct arena *a, struct span in, struct buf *out)
     check(dialect_openai_chat.write_request(&r, &same, out, &notes, &e));
 }
 
-/* Another dialect's upstream, with all that a server may lack: written, or refused with a name. */
-static void send_other(const struct chat_request *r, struct buf *out)
+static void send_to(const struct dialect *d, struct dialect_target t, const struct chat_request *r,
+                    struct buf *out)
 {
-    struct dialect_target other = {
-        .dialect = SPAN("mistral"), .unary = true, .omit_reasoning = true};
     struct dialect_notes notes = {0};
     struct err e = {0};
+    size_t n_left = 0;
     buf_clear(out);
-    bool ok = dialect_openai_chat.write_request(r, &other, out, &notes, &e);
+    bool ok = dialect_write_call(d, r, &t, out, &notes, &n_left, &e);
     check(ok || (e.cls == ERR_INPUT && e.msg[0] != '\0' && out->n == 0));
+    check(n_left <= notes.n && (n_left == 0 || t.lenient));
+}
+
+/* Other dialects' upstreams, with all that a server may lack: written, or refused with a name. */
+static void send_others(const struct chat_request *r, struct buf *out)
+{
+    static const struct dialect *const others[] = {
+        &dialect_mistral, &dialect_gemini, &dialect_anthropic_messages, &dialect_openai_responses};
+    struct dialect_target t = {.dialect = SPAN("mistral"), .unary = true, .omit_reasoning = true};
+    send_to(&dialect_openai_chat, t, r, out);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        t = (struct dialect_target){.model = SPAN("up"), .dialect = span_of(others[i]->name)};
+        send_to(others[i], t, r, out);
+        t.lenient = true;
+        send_to(others[i], t, r, out);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -52,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(r.n_messages > 0 && r.model.n > 0 && chat_input_bytes(&r) >= 0);
     buf_init(&once, MIB(64));
     buf_init(&twice, MIB(64));
-    send_other(&r, &once);
+    send_others(&r, &once);
     send(a, span_make(data, size), &once);
     check(json_parse(a, buf_span(&once), &v, &e));
     send(a, buf_span(&once), &twice);

@@ -72,6 +72,14 @@ static void test_good(void **state)
         {"whole body by close", JSON_HEAD "; charset=utf-8", REPLY("Hello"), WHOLE_LOG, BY_CLOSE},
         {"identity is no encoding", STREAM_HEAD "\r\ncontent-encoding: Identity", WHOLE, WHOLE_LOG,
          BY_CHUNKS},
+        {"reasoning in the text", STREAM_HEAD,
+         D("\\n<thi") D("nk>why") D(" so</th") D("ink>\\n") WHOLE,
+         "start:i,M;think:why so;text:Hello;usage:3/0/2/0$7000;finish:stop", BY_CHUNKS},
+        {"and a call behind half a tag", STREAM_HEAD,
+         D("<th") CHUNK("{\"delta\":{\"refusal\":\"no\"}}", "") WHOLE,
+         "start:i,M;text:<th;refusal:no;text:Hello;usage:3/0/2/0$7000;finish:stop", BY_CHUNKS},
+        {"and nothing behind it", STREAM_HEAD, D("<th") F("stop") CHUNK("", USAGE("3", "2")),
+         "start:i,M;usage:3/0/2/0$7000;text:<th;finish:stop", BY_CHUNKS},
         {"1xx first", "100 Continue\r\n\r\nHTTP/1.1 " STREAM_HEAD, WHOLE, WHOLE_LOG, BY_CHUNKS},
     };
     struct net *n = *state;
