@@ -199,7 +199,7 @@ struct config {
     const struct config_alias *aliases;
     size_t n_aliases;
     bool retry_ambiguous;         /* also what may have been answered is asked elsewhere */
-    int64_t retry_budget_percent; /* of all requests, together */
+    int64_t retry_budget_percent; /* of the requests with several targets, together */
     int64_t breaker_failures;     /* in a row */
     int64_t breaker_open_us;
     const struct recipe *recipes; /* what they name exists; "fusion" is always among them, unless no
