@@ -3,6 +3,7 @@
 #include "route/route.h"
 
 #include "base/mem.h"
+#include "ledger/gate.h"
 #include "route/pool.h"
 
 struct route {
@@ -87,7 +88,7 @@ static void note_failed(struct route_call *c, const struct err *err)
     struct health_limits limits = route_pool_limits(c->route->env.pool);
     int64_t now = loop_now_us(c->route->env.loop);
     metric_add(en->failed, 1);
-    if (was_hurried(c, err, now))
+    if (was_hurried(c, err, now) || gate_refused(err))
         health_nothing(&en->breaker, c->probe);
     else
         health_failed(&en->breaker, en->credential, &limits, err, now, c->probe);
