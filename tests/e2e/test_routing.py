@@ -266,6 +266,18 @@ def test_a_requests_wishes(routed, mock):
     assert promised.status == 400 and promised.error["param"] == "provider.zdr"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_wishes_without_effect_are_told(routed, mock, stream):
+    g = routed({"prod": {"to": [f"eu/{HELLO}"]}})
+    names = ["provider.preferred_max_latency", "provider.sort.partition"]
+    wishes = {"sort": {"by": "price", "partition": "model"}, "preferred_max_latency": 2}
+    for model in ("prod", "trio"):
+        got = g.chat(model, stream=stream, provider=wishes)
+        assert got.headers["x-fusor-ignored"].split(", ")[:2] == names
+    unset = {"sort": {"by": "price"}, "preferred_max_latency": None}
+    assert "x-fusor-ignored" not in g.chat("prod", stream=stream, provider=unset).headers
+
+
 # --- the breaker ---------------------------------------------------------------------------------------
 
 
@@ -319,6 +331,20 @@ def test_retries_have_a_budget(routed, mock):
     answers = [g.chat("prod", prompt=str(i)).status for i in range(14)]
     assert answers == [200] * 10 + [503] * 4
     assert "fusor_retries_total 10" in g.ask("GET", "/metrics").body.decode()
+
+
+def test_only_who_could_be_tried_again_brings_a_share_of_a_retry(routed, mock):
+    g = routed(
+        {"prod": {"to": "mock/status:code=503", "fallback": ["alpha"]}, "one": "alpha"},
+        retries={"budget_percent": 50},
+        breaker={"failures": 1000},
+    )
+    while g.chat("prod").status == 200:
+        pass
+    for model in ("alpha", "one"):
+        assert [g.chat(model).status for _ in range(10)] == [200] * 10
+    # each of its own brings half of one
+    assert sorted(g.chat("prod").status for _ in range(4)) == [200, 200, 503, 503]
 
 
 # --- regions ---------------------------------------------------------------------------------------------

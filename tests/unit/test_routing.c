@@ -240,6 +240,7 @@ static const struct {
     {"{\"ordr\":[\"a\"]}", "provider.ordr"},
     {"{\"order\":\"a\"}", "provider.order"},
     {"{\"sort\":\"speed\"}", "provider.sort"},
+    {"{\"sort\":{\"by\":\"price\",\"thn\":1}}", "provider.sort.thn"},
     {"{\"zdr\":true}", "provider.zdr"},
     {"{\"quantizations\":[\"fp8\"]}", "provider.quantizations"},
     {"{\"data_collection\":\"deny\"}", "provider.data_collection"},
@@ -257,6 +258,29 @@ static void test_wishes(void **state)
         if (ok != (wishes[i].error == NULL) || (!ok && strcmp(e.param, wishes[i].error) != 0))
             fail_msg("%s: %s (%s)", wishes[i].json, e.msg, e.param);
     }
+}
+
+static void test_what_has_no_effect(void **state)
+{
+    static const char *const want[] = {"provider.preferred_min_throughput",
+                                       "provider.preferred_max_latency", "provider.sort.partition"};
+    AUTO(arena) a = arena_new(0);
+    struct route_prefs p;
+    struct err e = {0};
+    assert_true(prefs_read(a,
+                           SPAN("{\"sort\":{\"by\":\"price\",\"partition\":\"none\"},"
+                                "\"preferred_max_latency\":{\"p90\":3},"
+                                "\"preferred_min_throughput\":50,\"zdr\":false}"),
+                           &p, &e));
+    assert_true(p.has_sort && p.sort == CONFIG_SORT_PRICE);
+    assert_int_equal(p.n_ignored, COUNT_OF(want));
+    for (size_t i = 0; i < COUNT_OF(want); i++)
+        assert_true(span_eq(p.ignored[i], span_of(want[i])));
+    assert_true(prefs_read(a,
+                           SPAN("{\"sort\":\"price\",\"only\":[\"a\"],\"zdr\":null,"
+                                "\"preferred_max_latency\":null}"),
+                           &p, &e));
+    assert_int_equal(p.n_ignored, 0);
 }
 
 static void test_who_fits(void **state)
@@ -290,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_order_by_weight),
         cmocka_unit_test(test_order_of_the_down),
         cmocka_unit_test(test_wishes),
+        cmocka_unit_test(test_what_has_no_effect),
         cmocka_unit_test(test_who_fits),
         cmocka_unit_test(test_one_outage_opens_once),
         cmocka_unit_test(test_extremes),
