@@ -491,7 +491,8 @@ static const char *const shown[] = {
     "  re: {kind: openai, base_url: 'https://h/v1', api: responses}\n"
     "  h: {kind: openai, base_url: 'https://h/v1', key: env:T_KEY, region: eu, price: {input: "
     "0.000000001, output: 12.5, cache_write: 3}, cancel: bills_on}\n"
-    "  l: {kind: local, command: ['./x y', '{port}', \"t\\u0085\\u2028\\ufeff\\x7f\\n\\\"\\\\\"]}\n"
+    "  l: {kind: local, image_urls: pass, command: ['./x y', '{port}', "
+    "\"t\\u0085\\u2028\\ufeff\\x7f\\n\\\"\\\\\"]}\n"
     "  r: {kind: recorded, file: 'null'}\n"
     "models:\n  m: {provider: h, id: \"\\u00e4 'x'\"}\n  'true': {provider: l}\n"
     "fusions:\n"
@@ -523,6 +524,9 @@ static void shows_what_reads_back(void **state)
         assert_true(config_show(again, &second, &e));
         assert_true(span_eq(buf_span(&first), buf_span(&second)));
         assert_int_equal(span_index(buf_span(&first), SPAN("very-secret")), buf_span(&first).n);
+        for (size_t k = 0; k < c->n_providers; k++)
+            assert_int_equal(again->providers[k].refuse_image_urls,
+                             c->providers[k].refuse_image_urls);
         if (c->n_recipes > 0) {
             assert_true(span_eq(c->recipes[0].criteria, again->recipes[0].criteria));
             assert_true(span_eq(c->recipes[0].panel[0].system, again->recipes[0].panel[0].system));
