@@ -246,6 +246,9 @@ static void finds_names(void **state)
     assert_span(near[0], "small");
     assert_int_equal(config_near(c, SPAN("unheard-of-name"), near, 4), 0);
     assert_int_equal(config_near(c, SPAN("smal"), near, 0), 0);
+    AUTO(config) aliased = parse(MODELS "aliases: {smart: big}\n");
+    assert_int_equal(config_near(aliased, SPAN("smrt"), near, 4), 1);
+    assert_span(near[0], "smart");
 }
 
 static void checks_recipes_of_requests(void **state)
@@ -368,6 +371,8 @@ static const struct {
      "f.yaml:2:33: policy: no policy is named 'p'"},
     {"aliases:\n  a: smolm2\n",
      "f.yaml:2:6: a: no model or recipe is named 'smolm2'; did you mean 'smollm2'?"},
+    {"aliases:\n  pretty: smollm2\n  b: pretti\n",
+     "f.yaml:3:6: b: no model or recipe is named 'pretti'"},
     {"aliases:\n  a: {}\n", "f.yaml:2:3: a: needs 'to', a model or recipe, or a list of them"},
     {"aliases:\n  a: {to: [{model: smollm2, weight: 0}]}\n",
      "f.yaml:2:7: to: needs a target with a weight above 0"},

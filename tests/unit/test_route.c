@@ -45,7 +45,8 @@ static struct config *make_config(struct place *p, const char *fields)
                          "  m1: {provider: tape}\n"
                          "  big-model: {provider: lab, id: big}\n"
                          "fusions:\n"
-                         "  council: {panel: [m1, big-model]}\n",
+                         "  council: {panel: [m1, big-model]}\n"
+                         "aliases: {pretty: m1}\n",
                          p->file, fields));
     struct config *c = config_parse(buf_span(&b), "test", &e);
     if (c == NULL)
@@ -238,6 +239,7 @@ static void test_unknown_names(void **state)
     } cases[] = {
         {"big-modle", "\"big-modle\" does not exist. Did you mean: big-model?", "council"},
         {"counci", "Did you mean: council?", "big-model"},
+        {"prety", "Did you mean: pretty?", "council"},
         {"nothing-like-it", "GET /v1/models lists what there is.", "Did you mean"},
         {"", "\"\" does not exist", "Did you mean"},
         {"nolab/big", "does not exist", "\n"},
