@@ -32,7 +32,7 @@ struct price_tier {
 /* Nano-USD per million tokens, -1 unknown. */
 struct price {
     int64_t input, cached, cache_write, output;
-    bool known; /* input and output are known (free: both 0) */
+    bool known; /* input is (free: all 0); what writes nothing, such as embeddings, has no more */
     size_t n_tiers;
     struct price_tier tiers[PRICE_TIERS]; /* above_tok rising */
 };

@@ -135,8 +135,8 @@ bool prefs_allow(const struct route_prefs *p, const struct config_model *m)
         (p->n_only > 0 && !named(p->only, p->n_only, provider)))
         return false;
     bool input = p->max_input_nusd < 0 || (m->price.known && m->price.input <= p->max_input_nusd);
-    bool output =
-        p->max_output_nusd < 0 || (m->price.known && m->price.output <= p->max_output_nusd);
+    bool output = p->max_output_nusd < 0 ||
+                  (m->price.known && m->price.output >= 0 && m->price.output <= p->max_output_nusd);
     return input && output;
 }
 

@@ -410,13 +410,13 @@ static const struct {
     {"providers:\n  a: {kind: local, price: cheap}\n",
      "f.yaml:2:27: price: must be 'free' or {input: ..., output: ...} in USD per million tokens, "
      "not 'cheap'"},
-    {"providers:\n  a: {kind: local, price: {input: 1}}\n",
-     "f.yaml:2:20: price: needs both 'input' and 'output', in USD per million tokens"},
+    {"providers:\n  a: {kind: local, price: {output: 1}}\n",
+     "f.yaml:2:20: price: needs 'input' (and 'output' for what writes), in USD per million tokens"},
     {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: 3}}\n",
      "f.yaml:2:56: tiers: must be a list of at most 3 prices: [{above: 200000, ...}]"},
-    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: "
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, output: "
      "1}]}}\n",
-     "f.yaml:2:57: needs both 'input' and 'output', in USD per million tokens"},
+     "f.yaml:2:57: needs 'input' (and 'output' for what writes), in USD per million tokens"},
     {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: 1,\n"
      "    output: 2}, {above: 9, input: 1, output: 2}]}}\n",
      "f.yaml:3:17: needs 'above', a number of tokens larger than the one before"},
@@ -512,7 +512,9 @@ static const char *const shown[] = {
     "  b: {provider: or, id: x, max_output: 5, capabilities: {efforts: [none, max]},\n"
     "    price: {input: 1, output: 2, cache_write: 3, tiers: [{above: 10, input: 4,\n"
     "      cached_input: 0.000000001, output: 5}, {above: 11, input: 6, output: 7}]}}\n"
-    "  c: {provider: or, id: y, capabilities: {tools: false}}\n",
+    "  c: {provider: or, id: y, capabilities: {tools: false}}\n"
+    "  e: {provider: or, id: embed, price: {input: 0.02}}\n"
+    "  z: {provider: or, id: embeds-for-nothing, price: {input: 0}}\n",
 };
 
 static void shows_what_reads_back(void **state)

@@ -289,11 +289,15 @@ static void test_who_fits(void **state)
     const struct config_model dear = {.provider = &a, .price = {30, -1, -1, 90, true}};
     const struct config_model cheap = {.provider = &b, .price = {3, -1, -1, 9, true}};
     const struct config_model unknown = {.provider = &b, .price = {-1, -1, -1, -1, false}};
+    const struct config_model reads = {.provider = &b, .price = {3, -1, -1, -1, true}};
     AUTO(arena) arena = arena_new(0);
     struct route_prefs p;
     struct err e = {0};
     assert_true(prefs_read(arena, SPAN("{\"max_price\":{\"prompt\":0.000000003}}"), &p, &e));
     assert_true(prefs_allow(&p, &cheap) && !prefs_allow(&p, &dear) && !prefs_allow(&p, &unknown));
+    assert_true(prefs_allow(&p, &reads));
+    assert_true(prefs_read(arena, SPAN("{\"max_price\":{\"completion\":1}}"), &p, &e));
+    assert_true(prefs_allow(&p, &cheap) && !prefs_allow(&p, &reads));
     assert_true(prefs_read(arena, SPAN("{\"only\":[\"a\"],\"order\":[\"x\",\"a\"]}"), &p, &e));
     assert_true(prefs_allow(&p, &dear) && !prefs_allow(&p, &cheap));
     assert_int_equal(prefs_rank(&p, &dear), 1);
