@@ -368,6 +368,10 @@ static void note_event(struct chat_reply *r, const struct chat_event *ev)
     }
     if (ev->kind == CHAT_EV_START) {
         note_ignored(r->rq, ev->ignored, ev->n_ignored);
+        if (ev->target.n > 0) { /* a model answers, behind a recipe perhaps */
+            o->mode = NULL;
+            o->calls = 1;
+        }
         if (!span_eq(ev->target, r->request.model))
             r->rq->target = ev->target;
     }

@@ -130,6 +130,23 @@ def test_a_recipe_behind_an_alias(routed, mock):
     assert plan.status == 200 and plan.json()["mode"] == "merge"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_archive_says_who_answered(routed, mock, stream):
+    """A model in the place of a recipe, and the other way round."""
+    broken = {"panel": ["refused/say"] * 3, "mode": "best_of"}
+    aliases = {
+        "to-model": {"to": "broken", "fallback": ["alpha"]},
+        "to-recipe": {"to": "refused/say", "fallback": ["trio"]},
+    }
+    g = routed(aliases, fusions={"broken": broken})
+    for name in aliases:
+        assert g.chat(name, stream=stream, headers={"x-request-id": name}).status == 200
+    select = "SELECT id, mode, calls FROM request"
+    g.wait(lambda: len(g.rows("archive.db", select)) == 2, why="the archive")
+    rows = {r["id"]: (r["mode"] or None, r["calls"]) for r in g.rows("archive.db", select)}
+    assert rows == {"to-model": (None, 1), "to-recipe": ("merge", 4)}
+
+
 def test_a_member_behind_an_alias(routed, mock):
     panel = {"panel": ["stand-in", "beta"], "judge": "writer", "quorum": 2}
     g = routed(
