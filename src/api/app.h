@@ -51,6 +51,8 @@ struct app_target {
     const struct chat_rule *rules;    /* for chat_start_opts */
     struct failover_source *failover; /* NULL: one target */
     bool wants_signed;                /* a target may want signed reasoning back */
+    const struct span *ignored;       /* wishes about routing that have no effect */
+    size_t n_ignored;
     struct span name;
 };
 /* ERR_NOT_FOUND "model_not_found"; ERR_FORBIDDEN "region_not_allowed" when no target is in a region

@@ -345,12 +345,11 @@ static void whole_event(struct chat_reply *r, const struct chat_event *ev)
 }
 
 /* For the header x-fusor-ignored. */
-static void note_ignored(struct chat_reply *r, const struct chat_event *ev)
+static void note_ignored(struct api_request *rq, const struct span *names, size_t n)
 {
-    struct api_request *rq = r->rq;
-    for (size_t i = 0; i < ev->n_ignored; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct span all = arena_printf(http_arena(rq->x), "%.*s%s%.*s", SPAN_ARG(rq->ignored),
-                                       i > 0 ? ", " : "", SPAN_ARG(ev->ignored[i]));
+                                       rq->ignored.n > 0 ? ", " : "", SPAN_ARG(names[i]));
         if (all.p)
             rq->ignored = all;
     }
@@ -368,7 +367,11 @@ static void note_event(struct chat_reply *r, const struct chat_event *ev)
         }
     }
     if (ev->kind == CHAT_EV_START) {
-        note_ignored(r, ev);
+        note_ignored(r->rq, ev->ignored, ev->n_ignored);
+        if (ev->target.n > 0) { /* a model answers, behind a recipe perhaps */
+            o->mode = NULL;
+            o->calls = 1;
+        }
         if (!span_eq(ev->target, r->request.model))
             r->rq->target = ev->target;
     }
@@ -456,8 +459,11 @@ bool api_resolve(struct api_request *rq, const struct chat_request *r, struct ap
                  struct err *e)
 {
     struct app_ask ask = {.name = r->model, .request = r};
-    return auto_model(r->model, e) && read_policies(rq, &ask, e) &&
-           worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e);
+    if (!auto_model(r->model, e) || !read_policies(rq, &ask, e) ||
+        !worker_resolve(rq->worker, http_arena(rq->x), &ask, out, e))
+        return false;
+    note_ignored(rq, out->ignored, out->n_ignored);
+    return true;
 }
 
 /* Where nothing may be kept, an answer is not, and says so; but a conversation cannot go on. */

@@ -65,17 +65,22 @@ bool worker_rule(struct arena *a, const struct config_policy *policy, const stru
 
 /* Input three times as dear as output is rare: what a usual call costs, for comparing only. What is
  * free is known to be (order.h: 0 is not). */
-static int64_t usual_price(const struct config_model *m)
+static int64_t usual_price(const struct config_model *m, bool writes)
 {
-    return m->price.known ? m->price.input * 3 + m->price.output + 1 : 0;
+    const struct price *p = &m->price;
+    if (!p->known || (writes && p->output < 0))
+        return 0;
+    return p->input * 3 + (writes ? p->output : 0) + 1;
 }
 
 /* Only where they count: each is a walk over a sketch. */
-static void add_figures(struct order_target *o, const struct route_target *t)
+static void add_figures(const struct search *s, struct order_target *o,
+                        const struct route_target *t)
 {
+    const struct chat_request *r = s->request;
     if (!t->model)
         return;
-    o->price_nusd = usual_price(t->model);
+    o->price_nusd = usual_price(t->model, !(r && r->pass && r->max_tokens == 0));
     o->latency_us = latency_quantile_us(t->latency, 0.5);
     o->pace_us = latency_quantile_us(t->pace, 0.5);
 }
@@ -198,7 +203,7 @@ static void put_in_order(const struct search *s, uint64_t with, unsigned *out)
     for (size_t i = 0; i < s->n; i++) {
         targets[i] = s->all[i].order;
         if (s->n > 1 && sort != CONFIG_SORT_NONE)
-            add_figures(&targets[i], &s->all[i].target);
+            add_figures(s, &targets[i], &s->all[i].target);
     }
     order_targets(targets, s->n, sort, with, out);
     rank(s, out);
@@ -324,6 +329,8 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
     put_in_order(s, draw(s, ask->request), order);
     size_t n = s->prefs.no_fallbacks ? 1 : s->n;
     out->recipe = s->all[order[0]].target.recipe;
+    out->ignored = s->prefs.ignored;
+    out->n_ignored = s->prefs.n_ignored;
     if (!make_source(s, order, n, out, e))
         return false;
     if (out->failover)

@@ -85,9 +85,10 @@ static void check_panel(struct doctor *d, const char *name, const struct recipe 
 
 static bool find_unpriced(void *ctx, const struct config_model *m)
 {
-    if (!m->price.known)
+    bool unpriced = !m->price.known || m->price.output < 0;
+    if (unpriced)
         *(struct span *)ctx = m->name;
-    return !m->price.known;
+    return unpriced;
 }
 
 static void check_cap(struct doctor *d, const char *name, const struct recipe *r)

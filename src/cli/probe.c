@@ -80,13 +80,26 @@ static bool is_short_of_tokens(int status, struct span body)
     return status == 400 && mentions(body, "output limit was reached");
 }
 
+/* Providers strike out the middle of a key, or cut it off: so much of it in a row counts as it. */
+#define KEY_PART_BYTES 8
+
+static bool quotes_key(struct span text, const struct secret *key)
+{
+    struct span k = secret_reveal(key);
+    size_t n = k.n < KEY_PART_BYTES ? k.n : KEY_PART_BYTES;
+    for (size_t i = 0; n > 0 && i + n <= k.n; i++)
+        if (span_index(text, span_upto(span_from(k, i), n)) < text.n)
+            return true;
+    return false;
+}
+
 /* What a provider quotes may be our key: then nothing of it is shown. */
 static void say_error(struct probe *out, const struct err *e, const struct secret *key)
 {
-    struct span k = secret_reveal(key), msg = span_of(e->msg);
-    bool quoted = k.n > 0 && span_index(msg, k) < msg.n;
+    struct span msg = span_of(e->msg);
     text_visible_cstr(out->text, sizeof out->text,
-                      quoted ? SPAN("its answer quotes the key and is not shown") : msg);
+                      quotes_key(msg, key) ? SPAN("its answer quotes the key and is not shown")
+                                           : msg);
 }
 
 /* The message without the name of the module that made it. */

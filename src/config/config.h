@@ -32,7 +32,7 @@ struct price_tier {
 /* Nano-USD per million tokens, -1 unknown. */
 struct price {
     int64_t input, cached, cache_write, output;
-    bool known; /* input and output are known (free: both 0) */
+    bool known; /* input is (free: all 0); what writes nothing, such as embeddings, has no more */
     size_t n_tiers;
     struct price_tier tiers[PRICE_TIERS]; /* above_tok rising */
 };
@@ -204,7 +204,7 @@ struct config {
     const struct config_alias *aliases;
     size_t n_aliases;
     bool retry_ambiguous;         /* also what may have been answered is asked elsewhere */
-    int64_t retry_budget_percent; /* of all requests, together */
+    int64_t retry_budget_percent; /* of the requests with several targets, together */
     int64_t breaker_failures;     /* in a row */
     int64_t breaker_open_us;
     const struct recipe *recipes; /* what they name exists; "fusion" is always among them, unless no

@@ -89,7 +89,7 @@ static bool check_target(struct snapshot *s, struct node n, struct span name, st
     if (map_get(s->aliases, name))
         return node_fail(n, e, "'%.*s' is an alias; an alias names models and recipes",
                          SPAN_ARG(shown));
-    if (config_near(&s->c, name, near, 1) == 0)
+    if (config_near_target(&s->c, name, near, 1) == 0)
         return node_fail(n, e, "no model or recipe is named '%.*s'", SPAN_ARG(shown));
     return node_fail(n, e, "no model or recipe is named '%.*s'; did you mean '%.*s'?",
                      SPAN_ARG(shown), SPAN_ARG(near[0]));

@@ -251,7 +251,8 @@ const struct config_model *config_model_find(const struct config *c, struct span
     return implied;
 }
 
-size_t config_near(const struct config *c, struct span name, struct span *out, size_t max)
+static size_t near_of(const struct config *c, size_t n_aliases, struct span name, struct span *out,
+                      size_t max)
 {
     struct text_near near;
     text_near_init(&near, name, max);
@@ -259,7 +260,19 @@ size_t config_near(const struct config *c, struct span name, struct span *out, s
         text_near_offer(&near, c->models[i].name);
     for (size_t i = 0; i < c->n_recipes; i++)
         text_near_offer(&near, c->recipes[i].name);
+    for (size_t i = 0; i < n_aliases; i++)
+        text_near_offer(&near, c->aliases[i].name);
     for (size_t i = 0; i < near.n; i++)
         out[i] = near.best[i];
     return near.n;
+}
+
+size_t config_near(const struct config *c, struct span name, struct span *out, size_t max)
+{
+    return near_of(c, c->n_aliases, name, out, max);
+}
+
+size_t config_near_target(const struct config *c, struct span name, struct span *out, size_t max)
+{
+    return near_of(c, 0, name, out, max);
 }

@@ -16,8 +16,9 @@ static bool read_rates(struct node n, struct price_tier *t, struct err *e)
         !node_nusd(node_get(n, rate_keys[2]), &t->cached, e) ||
         !node_nusd(node_get(n, rate_keys[3]), &t->cache_write, e))
         return false;
-    if (t->input < 0 || t->output < 0)
-        return node_fail(n, e, "needs both 'input' and 'output', in USD per million tokens");
+    if (t->input < 0)
+        return node_fail(n, e,
+                         "needs 'input' (and 'output' for what writes), in USD per million tokens");
     return true;
 }
 

@@ -66,6 +66,8 @@ MUST_USE bool config_read_policies(struct snapshot *s, struct node n, struct err
 /* `policy: NAME`; absent leaves *out. */
 MUST_USE bool config_read_policy_name(struct snapshot *s, struct node n,
                                       const struct config_policy **out, struct err *e);
+/* config_near() without aliases, which no alias may name. */
+size_t config_near_target(const struct config *c, struct span name, struct span *out, size_t max);
 /* Their names alone, and, when models and recipes are known, the rest. */
 MUST_USE bool config_read_alias_names(struct snapshot *s, struct node n, struct err *e);
 MUST_USE bool config_read_aliases(struct snapshot *s, struct node n, struct err *e);

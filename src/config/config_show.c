@@ -305,7 +305,6 @@ static void show_hosted(struct show *w, const struct config_provider *p)
     field_str(w, 4, "proxy", p->proxy);
     field_str(w, 4, "proxy_auth", p->proxy_auth_ref);
     field_str(w, 4, "cancel", p->cancel_bills_on ? SPAN("bills_on") : SPAN("stops"));
-    field_str(w, 4, "image_urls", p->refuse_image_urls ? SPAN("refuse") : SPAN("pass"));
     if (p->kind != PROVIDER_OPENAI)
         return;
     bool chat = strcmp(p->dialect, "openai_chat") == 0;
@@ -315,13 +314,15 @@ static void show_hosted(struct show *w, const struct config_provider *p)
               p->max_completion_tokens ? SPAN("max_completion_tokens") : SPAN("max_tokens"));
 }
 
-static void show_answering(struct show *w, const struct config_provider *p)
+/* What hosted and local ones have. */
+static void show_both(struct show *w, const struct config_provider *p)
 {
-    static const char *const words[] = {"native", "json_object", "prompt"};
+    static const char *const structured[] = {"native", "json_object", "prompt"};
     static const char *const unsupported[] = {"reject", "warn", "drop"};
     if (p->kind == PROVIDER_RECORDED)
         return;
-    field_str(w, 4, "structured", span_of(words[p->structured]));
+    field_str(w, 4, "image_urls", p->refuse_image_urls ? SPAN("refuse") : SPAN("pass"));
+    field_str(w, 4, "structured", span_of(structured[p->structured]));
     field_str(w, 4, "on_unsupported", span_of(unsupported[p->unsupported]));
     if (p->kind == PROVIDER_OPENAI || p->kind == PROVIDER_LOCAL)
         field_str(w, 4, "reasoning_tags", p->keep_tags ? SPAN("none") : SPAN("think"));
@@ -346,7 +347,7 @@ static void show_provider(struct show *w, const struct config_provider *p)
         field_str(w, 4, "file", p->file);
         break;
     }
-    show_answering(w, p);
+    show_both(w, p);
     field_str(w, 4, "region", p->region);
     field_price(w, 4, &p->price);
     field_i64(w, 4, "max_concurrency", p->max_concurrency);

@@ -8,6 +8,8 @@
 
 #define ID_TOKEN_CHARS 20
 
+static const char refused_code[] = "ledger_failed";
+
 struct gate {
     struct rng rng; /* names of calls */
     struct loop *loop;
@@ -52,7 +54,12 @@ static bool ledger_works(const struct gate *g, struct err *e)
             "the ledger cannot be written (%s): paid calls are refused until restart; check the "
             "disk of the state directory, then restart",
             health.message[0] != '\0' ? health.message : "a row was lost");
-    return err_with_code(e, "ledger_failed");
+    return err_with_code(e, refused_code);
+}
+
+bool gate_refused(const struct err *err)
+{
+    return err->code && strcmp(err->code, refused_code) == 0;
 }
 
 /* The ledger is looked at here and not in gate_ask(), so that a question of the same turn cannot

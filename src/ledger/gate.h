@@ -42,6 +42,8 @@ AUTO_DEFINE(gate)
 MUST_USE bool gate_pass(struct gate *g, struct gate_intent *i);
 /* A ledger that has lost a row or its disk refuses paid calls until restart (ERR_UNAVAILABLE). */
 void gate_ask(struct gate *g, struct gate_intent *i, struct gate_ticket *t);
+/* Whether that is the gate's no: then no upstream was asked, and none is to blame. */
+bool gate_refused(const struct err *err);
 /* Takes a question back; fine when it was answered. */
 void gate_withdraw(struct gate_ticket *t);
 /* Books the end of an attempt that got its yes. outcome is static ("ok", "cancelled", an error

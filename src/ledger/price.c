@@ -60,7 +60,7 @@ int64_t price_cost_nusd(const struct price *p, const struct chat_usage *u)
     sum += product(cached, price_or(rates.cached, rates.input));
     sum += product(cache_write, price_or(rates.cache_write, rates.input));
     sum += product(u->output, rates.output);
-    return round_up(sum);
+    return rates.output < 0 && u->output > 0 ? -1 : round_up(sum);
 }
 
 int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t output_tokens)
@@ -72,6 +72,8 @@ int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t ou
         struct price_tier t = rates_at(p, i);
         if (i > 0 && input_tokens <= t.above_tok)
             break;
+        if (t.output < 0 && output_tokens > 0)
+            return -1;
         int64_t dearest = larger(t.input, larger(t.cached, t.cache_write));
         uint128 sum = product(input_tokens, dearest) + product(output_tokens, t.output);
         most = sum > most ? sum : most;
@@ -83,7 +85,7 @@ bool price_is_free(const struct price *p)
 {
     for (size_t i = 0; i <= p->n_tiers; i++) {
         struct price_tier t = rates_at(p, i);
-        if (t.input > 0 || t.output > 0 || t.cached > 0 || t.cache_write > 0)
+        if (t.input > 0 || t.output != 0 || t.cached > 0 || t.cache_write > 0)
             return false;
     }
     return p->known;
@@ -101,6 +103,11 @@ static int64_t dearer(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static int64_t dearer_known(int64_t a, int64_t b)
+{
+    return a < 0 || b < 0 ? -1 : dearer(a, b);
+}
+
 void price_raise(struct price *p, const struct price *other)
 {
     if (!p->known || !other->known) {
@@ -110,12 +117,12 @@ void price_raise(struct price *p, const struct price *other)
     p->input = dearer(p->input, other->input);
     p->cached = dearer(p->cached, other->cached);
     p->cache_write = dearer(p->cache_write, other->cache_write);
-    p->output = dearer(p->output, other->output);
+    p->output = dearer_known(p->output, other->output);
     for (size_t i = 0; i < other->n_tiers; i++) {
         const struct price_tier *t = &other->tiers[i];
         p->input = dearer(p->input, t->input);
         p->cached = dearer(p->cached, t->cached);
         p->cache_write = dearer(p->cache_write, t->cache_write);
-        p->output = dearer(p->output, t->output);
+        p->output = dearer_known(p->output, t->output);
     }
 }

@@ -6,12 +6,12 @@
 #include "config/config.h"
 
 /* Cost of a call, all of it at the price of its input's size. Cached input at its own price where
- * known, else at the input's; the same for cache writes. -1 when the price is unknown. Sums
- * saturate at INT64_MAX. */
+ * known, else at the input's; the same for cache writes. -1 when the price is unknown, or that of
+ * an output that there is. Sums saturate at INT64_MAX. */
 int64_t price_cost_nusd(const struct price *p, const struct chat_usage *u);
 /* Upper bound of a call with at most that many tokens: input at the dearest of input and cache
- * prices, of the sizes of input that can come about. -1 when the price or one of the counts
- * (negative) is unknown. */
+ * prices, of the sizes of input that can come about. -1 when the price, that of an output that there
+ * may be, or one of the counts (negative) is unknown. */
 int64_t price_bound_nusd(const struct price *p, int64_t input_tokens, int64_t output_tokens);
 /* *p becomes the dearest of both, figure by figure and whatever the input's size; unknown when one
  * is. */

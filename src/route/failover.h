@@ -2,8 +2,9 @@
  * anything.
  *
  * Nothing is asked twice once a byte of content has come, and what may have been answered only when
- * the configuration allows it. Retries of all requests together have a budget. What failed tries
- * have used is added to the usage of the answer. Not here: which sources, in which order
+ * the configuration allows it. Retries of all requests together have a budget, to which each call
+ * of such a source brings its share: what can go nowhere else brings none. What failed tries have
+ * used is added to the usage of the answer. Not here: which sources, in which order
  * (route/order.h). */
 #ifndef FUSOR_ROUTE_FAILOVER_H
 #define FUSOR_ROUTE_FAILOVER_H

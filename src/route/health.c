@@ -30,7 +30,13 @@ enum health_word health_ask(struct breaker *b, struct credential *c, int64_t now
     return word;
 }
 
-void health_ok(struct breaker *b, struct credential *c)
+void health_nothing(struct breaker *b, bool probe)
+{
+    if (probe)
+        atomic_store(&b->probing, false);
+}
+
+void health_ok(struct breaker *b, struct credential *c, bool probe)
 {
     /* Nearly always there is nothing to write: the line stays shared by all cores. */
     if (atomic_load(&b->failures) != 0)
@@ -39,18 +45,20 @@ void health_ok(struct breaker *b, struct credential *c)
         atomic_store(&b->opened, 0);
         atomic_store(&b->open_until_us, 0);
     }
-    if (atomic_load(&b->probing))
-        atomic_store(&b->probing, false);
     if (atomic_load(&c->shun_until_us) != 0)
         atomic_store(&c->shun_until_us, 0);
+    health_nothing(b, probe);
 }
 
-static void open_breaker(struct breaker *b, const struct health_limits *l, int64_t now_us)
+/* A closed breaker opens after so many failures; one whose pause is over is opened again by its
+ * probe alone: other calls that end then began before it opened, or had nobody else to ask, and
+ * tell of the same outage. */
+static void count_outage(struct breaker *b, const struct health_limits *l, int64_t now_us,
+                         bool probe)
 {
     int64_t open = atomic_load(&b->open_until_us), times = atomic_load(&b->opened);
-    int64_t pause = l->open_us;
-    /* Calls that were under way when it opened tell of the same outage: once is enough. */
-    if (open > now_us)
+    int64_t failures = atomic_fetch_add(&b->failures, 1) + 1, pause = l->open_us;
+    if (probe ? open > now_us : open != 0 || failures < l->failures)
         return;
     for (int64_t i = 0; i < times && pause < MAX_OPEN_US; i++)
         pause = pause * 2 < MAX_OPEN_US ? pause * 2 : MAX_OPEN_US;
@@ -82,9 +90,8 @@ static bool is_about_the_key(const struct err *err)
 }
 
 void health_failed(struct breaker *b, struct credential *c, const struct health_limits *l,
-                   const struct err *err, int64_t now_us)
+                   const struct err *err, int64_t now_us, bool probe)
 {
-    bool probe = atomic_exchange(&b->probing, false);
     if (is_about_the_key(err)) {
         atomic_store(&c->shun_until_us, now_us + SHUN_US);
     } else if (err->upstream_status == 429) {
@@ -93,21 +100,14 @@ void health_failed(struct breaker *b, struct credential *c, const struct health_
         if (until > atomic_load(&b->rest_until_us))
             atomic_store(&b->rest_until_us, until);
     } else if (is_outage(err)) {
-        int64_t failures = atomic_fetch_add(&b->failures, 1) + 1;
-        if (probe || failures >= l->failures)
-            open_breaker(b, l, now_us);
+        count_outage(b, l, now_us, probe);
     }
+    health_nothing(b, probe); /* last: what it found holds for who asks next */
 }
 
 bool health_is_down(const struct err *err)
 {
     return err->code && strcmp(err->code, HEALTH_DOWN_CODE) == 0;
-}
-
-void health_nothing(struct breaker *b)
-{
-    if (atomic_load(&b->probing))
-        atomic_store(&b->probing, false);
 }
 
 void health_forgive(struct breaker *b)

@@ -41,20 +41,21 @@ enum health_word {
     HEALTH_REST,  /* not before *wait_us is over, whatever others there are */
 };
 
-/* Before a call. HEALTH_PROBE is given to one caller at a time: its end must be noted. */
+/* Before a call. HEALTH_PROBE is given to one caller at a time: its end must be noted, with `probe`
+ * set. No other call ends a probe. */
 enum health_word health_ask(struct breaker *b, struct credential *c, int64_t now_us,
                             int64_t *wait_us);
 /* The same without taking the probe: for lists and metrics. */
 enum health_word health_look(const struct breaker *b, const struct credential *c, int64_t now_us);
-void health_ok(struct breaker *b, struct credential *c);
+void health_ok(struct breaker *b, struct credential *c, bool probe);
 /* err as the upstream's call ended. */
 void health_failed(struct breaker *b, struct credential *c, const struct health_limits *l,
-                   const struct err *err, int64_t now_us);
+                   const struct err *err, int64_t now_us, bool probe);
 /* The code of the error of a call that is not made because others can be asked (HEALTH_DOWN). */
 #define HEALTH_DOWN_CODE "upstream_down"
 bool health_is_down(const struct err *err);
 /* The call ended without a word about the upstream (cancelled, refused by us). */
-void health_nothing(struct breaker *b);
+void health_nothing(struct breaker *b, bool probe);
 /* As if nothing had happened so far; a probe that is under way keeps its word. */
 void health_forgive(struct breaker *b);
 

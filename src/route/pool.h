@@ -27,8 +27,9 @@ bool route_retries_ambiguous(const struct route *r);
 MUST_USE struct route_entry *route_pool_entry(struct route_pool *p, const struct config_model *m);
 
 struct health_limits route_pool_limits(const struct route_pool *p);
-/* A try beyond a request's first: false when retries have used up their share of all requests. */
-MUST_USE bool route_pool_retry(struct route_pool *p);
+/* A request that could be tried elsewhere begins: it brings its share of a retry. */
 void route_pool_first_try(struct route_pool *p);
+/* A try beyond a request's first: false when such requests have not brought enough. */
+MUST_USE bool route_pool_retry(struct route_pool *p);
 
 #endif

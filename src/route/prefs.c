@@ -28,9 +28,13 @@ static bool read_names(struct arena *a, struct node n, const struct span **out, 
 static bool read_sort(struct node n, struct route_prefs *p, struct err *e)
 {
     static const char *const words[] = {"price", "latency", "throughput"};
+    static const char *const keys[] = {"by", "partition"};
     int at = 0;
-    if (node_kind_of(n) == NODE_MAP)
+    if (node_kind_of(n) == NODE_MAP) {
+        if (!node_only(n, keys, COUNT_OF(keys), e))
+            return false;
         n = node_get(n, "by");
+    }
     if (node_kind_of(n) == NODE_ABSENT)
         return true;
     if (!node_word(n, words, COUNT_OF(words), &at, e))
@@ -71,6 +75,12 @@ static bool refuse_promises(struct node n, struct err *e)
                      "such an agreement with");
 }
 
+static void note_ignored(struct node n, const char *name, struct route_prefs *p)
+{
+    if (node_kind_of(n) != NODE_ABSENT && node_kind_of(n) != NODE_NULL)
+        p->ignored[p->n_ignored++] = span_of(name);
+}
+
 bool prefs_read(struct arena *a, struct span text, struct route_prefs *out, struct err *e)
 {
     static const char *const keys[] = {
@@ -104,6 +114,9 @@ bool prefs_read(struct arena *a, struct span text, struct route_prefs *out, stru
         !node_bool(node_get(n, "require_parameters"), &required, e))
         return false;
     out->no_fallbacks = !fallbacks;
+    note_ignored(node_get(n, "preferred_min_throughput"), "provider.preferred_min_throughput", out);
+    note_ignored(node_get(n, "preferred_max_latency"), "provider.preferred_max_latency", out);
+    note_ignored(node_get(node_get(n, "sort"), "partition"), "provider.sort.partition", out);
     return refuse_promises(n, e);
 }
 
@@ -122,8 +135,8 @@ bool prefs_allow(const struct route_prefs *p, const struct config_model *m)
         (p->n_only > 0 && !named(p->only, p->n_only, provider)))
         return false;
     bool input = p->max_input_nusd < 0 || (m->price.known && m->price.input <= p->max_input_nusd);
-    bool output =
-        p->max_output_nusd < 0 || (m->price.known && m->price.output <= p->max_output_nusd);
+    bool output = p->max_output_nusd < 0 ||
+                  (m->price.known && m->price.output >= 0 && m->price.output <= p->max_output_nusd);
     return input && output;
 }
 

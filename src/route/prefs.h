@@ -13,6 +13,8 @@ struct route_prefs {
     bool has_sort;
     enum config_sort sort;
     int64_t max_input_nusd, max_output_nusd; /* per million tokens; -1: none */
+    struct span ignored[3];                  /* what it says without effect, "provider.sort.x" */
+    size_t n_ignored;
 };
 
 /* text: the object as JSON; p NULL: none. What we cannot promise (zdr, quantizations, ...) and

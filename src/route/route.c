@@ -3,6 +3,7 @@
 #include "route/route.h"
 
 #include "base/mem.h"
+#include "ledger/gate.h"
 #include "route/pool.h"
 
 struct route {
@@ -36,8 +37,8 @@ struct route_call {
     struct chat_sink *client;
     struct chat_call *inner;
     struct slots_waiter waiter;
-    struct loop_timer timer; /* queued: gives up */
-    bool paused;
+    struct loop_timer timer;    /* queued: gives up */
+    bool paused, probe;         /* probe: of its breaker, which its end ends */
     int64_t start_us, first_us; /* first_us 0: no content so far */
     int64_t total_us;           /* that the model's calls have; 0: without end */
     struct chat_usage used;     /* the last that the upstream said: counted at the end */
@@ -69,7 +70,7 @@ static void note_ok(struct route_call *c)
         latency_record(en->pace, (now - c->first_us) * 1000 / c->used.output);
     metric_observe_us(en->seconds, took);
     metric_add(en->ok, 1);
-    health_ok(&en->breaker, en->credential);
+    health_ok(&en->breaker, en->credential, c->probe);
     metric_set(en->up, 1);
 }
 
@@ -87,10 +88,10 @@ static void note_failed(struct route_call *c, const struct err *err)
     struct health_limits limits = route_pool_limits(c->route->env.pool);
     int64_t now = loop_now_us(c->route->env.loop);
     metric_add(en->failed, 1);
-    if (was_hurried(c, err, now))
-        health_nothing(&en->breaker);
+    if (was_hurried(c, err, now) || gate_refused(err))
+        health_nothing(&en->breaker, c->probe);
     else
-        health_failed(&en->breaker, en->credential, &limits, err, now);
+        health_failed(&en->breaker, en->credential, &limits, err, now, c->probe);
     metric_set(en->up, health_look(&en->breaker, en->credential, now) == HEALTH_UP);
 }
 
@@ -148,7 +149,7 @@ static bool begin(struct route_call *c, struct err *e)
     c->inner = chat_start(s, c->request, &c->opts, &c->sink, e);
     if (!c->inner) {
         metric_add(c->entry->failed, 1);
-        health_nothing(&c->entry->breaker); /* it was never asked */
+        health_nothing(&c->entry->breaker, c->probe); /* it was never asked */
         slots_give(c->entry->slots);
         return false;
     }
@@ -169,7 +170,7 @@ static void on_slot(struct slots_waiter *w)
 
 static void leave_queue(struct route_call *c)
 {
-    health_nothing(&c->entry->breaker);
+    health_nothing(&c->entry->breaker, c->probe);
     slots_leave(c->entry->slots, &c->waiter);
     call_release(c);
 }
@@ -201,7 +202,7 @@ static void call_cancel(struct chat_call *cc, struct chat_usage *out)
     }
     struct chat_usage used = {0};
     chat_cancel(c->inner, &used);
-    health_nothing(&c->entry->breaker);
+    health_nothing(&c->entry->breaker, c->probe);
     count_usage(c->entry, &used);
     if (out)
         *out = used;
@@ -277,7 +278,7 @@ static bool enqueue(struct route_call *c, struct err *e)
         break;
     }
     metric_add(en->refused, 1);
-    health_nothing(&en->breaker);
+    health_nothing(&en->breaker, c->probe);
     call_release(c);
     struct span key = span_of(en->key);
     (void)err_set(e, ERR_BUSY, "the queue for %.*s is full; try again in a second", SPAN_ARG(key));
@@ -300,11 +301,13 @@ static bool resting(const struct route_entry *en, int64_t wait_us, struct err *e
 
 /* False: it is not to be asked now. */
 static bool check_health(const struct route_source *rs, const struct chat_start_opts *o,
-                         struct err *e)
+                         bool *out_probe, struct err *e)
 {
     struct route_entry *en = rs->entry;
-    int64_t wait_us = 0;
-    switch (health_ask(&en->breaker, en->credential, loop_now_us(rs->route->env.loop), &wait_us)) {
+    int64_t now = loop_now_us(rs->route->env.loop), wait_us = 0;
+    enum health_word word = health_ask(&en->breaker, en->credential, now, &wait_us);
+    *out_probe = word == HEALTH_PROBE;
+    switch (word) {
     case HEALTH_UP:
     case HEALTH_PROBE:
         return true;
@@ -357,13 +360,14 @@ static struct chat_call *route_start(struct chat_source *s, const struct chat_re
                                      struct err *e)
 {
     struct route_source *rs = CONTAINER_OF(s, struct route_source, source);
+    bool probe = false;
     /* Here, where every call passes, whatever it is for: members, judges, fallbacks. */
     if (!route_check_region(rs->upstream.model, o->rules, e) ||
-        !check_window(rs->upstream.model, r, e) || !check_health(rs, o, e))
+        !check_window(rs->upstream.model, r, e) || !check_health(rs, o, &probe, e))
         return NULL;
     struct route_call *c = call_new(rs->route);
     if (!c) {
-        health_nothing(&rs->entry->breaker);
+        health_nothing(&rs->entry->breaker, probe);
         return err_set(e, ERR_NOMEM, "out of memory"), NULL;
     }
     c->state = CALL_QUEUED;
@@ -374,6 +378,7 @@ static struct chat_call *route_start(struct chat_source *s, const struct chat_re
     c->client = sink;
     c->inner = NULL;
     c->paused = false;
+    c->probe = probe;
     c->used = (struct chat_usage){0};
     c->first_us = 0;
     c->total_us = rs->upstream.model->timeouts.total_us;

@@ -56,11 +56,6 @@ static bool holds(enum structured_mode mode, const struct chat_request *r)
     return mode == STRUCTURED_PROMPT || !r->stream;
 }
 
-unsigned structured_calls(enum structured_mode mode, const struct chat_request *r)
-{
-    return structured_wanted(r) && holds(mode, r) ? 2 : 1;
-}
-
 /* --- the schema ------------------------------------------------------------------------------- */
 
 /* Where the client's dialect has the schema. */

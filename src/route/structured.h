@@ -36,7 +36,5 @@ bool structured_wanted(const struct chat_request *r);
  * anything is sent. *out is NULL when it names none. ERR_INPUT, ERR_NOMEM. */
 MUST_USE bool structured_schema(struct arena *a, const struct chat_request *r,
                                 const struct schema **out, struct err *e);
-/* Calls that the request can make at most: for plans and reservations. */
-unsigned structured_calls(enum structured_mode mode, const struct chat_request *r);
 
 #endif

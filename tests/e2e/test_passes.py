@@ -31,6 +31,7 @@ def settings(mock) -> dict:
     providers = base["providers"] | {
         "eu": provider_entry(mock, region="eu"),
         "us": provider_entry(mock, region="us"),
+        "reads": provider_entry(mock, price={"input": 0.02}),
         "quick-mistral": quick(mock, kind="mistral", base_url=mock.base("mistral")),
     }
     aliases = {
@@ -282,6 +283,13 @@ def test_a_row_of_embeddings(g):
     row = row_of(g, "pass-vectors")
     assert (row["input"], row["output"], row["role"]) == (3, 0, "pass")
     assert row["cost_nusd"] == nusd(1.5) * 3 // 1_000_000
+
+
+def test_what_writes_nothing_needs_no_price_of_output(g):
+    for kind, cost in (("embeddings", 60), ("completions", None)):
+        name = f"pass-reads-{kind}"
+        assert ask(g, kind, f"reads/{SAY}", headers={"x-request-id": name}).status == 200
+        assert row_of(g, name)["cost_nusd"] == cost
 
 
 def test_what_is_not_said_is_reckoned(g):

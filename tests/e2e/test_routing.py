@@ -130,6 +130,23 @@ def test_a_recipe_behind_an_alias(routed, mock):
     assert plan.status == 200 and plan.json()["mode"] == "merge"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_archive_says_who_answered(routed, mock, stream):
+    """A model in the place of a recipe, and the other way round."""
+    broken = {"panel": ["refused/say"] * 3, "mode": "best_of"}
+    aliases = {
+        "to-model": {"to": "broken", "fallback": ["alpha"]},
+        "to-recipe": {"to": "refused/say", "fallback": ["trio"]},
+    }
+    g = routed(aliases, fusions={"broken": broken})
+    for name in aliases:
+        assert g.chat(name, stream=stream, headers={"x-request-id": name}).status == 200
+    select = "SELECT id, mode, calls FROM request"
+    g.wait(lambda: len(g.rows("archive.db", select)) == 2, why="the archive")
+    rows = {r["id"]: (r["mode"] or None, r["calls"]) for r in g.rows("archive.db", select)}
+    assert rows == {"to-model": (None, 1), "to-recipe": ("merge", 4)}
+
+
 def test_a_member_behind_an_alias(routed, mock):
     panel = {"panel": ["stand-in", "beta"], "judge": "writer", "quorum": 2}
     g = routed(
@@ -266,6 +283,18 @@ def test_a_requests_wishes(routed, mock):
     assert promised.status == 400 and promised.error["param"] == "provider.zdr"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_wishes_without_effect_are_told(routed, mock, stream):
+    g = routed({"prod": {"to": [f"eu/{HELLO}"]}})
+    names = ["provider.preferred_max_latency", "provider.sort.partition"]
+    wishes = {"sort": {"by": "price", "partition": "model"}, "preferred_max_latency": 2}
+    for model in ("prod", "trio"):
+        got = g.chat(model, stream=stream, provider=wishes)
+        assert got.headers["x-fusor-ignored"].split(", ")[:2] == names
+    unset = {"sort": {"by": "price"}, "preferred_max_latency": None}
+    assert "x-fusor-ignored" not in g.chat("prod", stream=stream, provider=unset).headers
+
+
 # --- the breaker ---------------------------------------------------------------------------------------
 
 
@@ -319,6 +348,20 @@ def test_retries_have_a_budget(routed, mock):
     answers = [g.chat("prod", prompt=str(i)).status for i in range(14)]
     assert answers == [200] * 10 + [503] * 4
     assert "fusor_retries_total 10" in g.ask("GET", "/metrics").body.decode()
+
+
+def test_only_who_could_be_tried_again_brings_a_share_of_a_retry(routed, mock):
+    g = routed(
+        {"prod": {"to": "mock/status:code=503", "fallback": ["alpha"]}, "one": "alpha"},
+        retries={"budget_percent": 50},
+        breaker={"failures": 1000},
+    )
+    while g.chat("prod").status == 200:
+        pass
+    for model in ("alpha", "one"):
+        assert [g.chat(model).status for _ in range(10)] == [200] * 10
+    # each of its own brings half of one
+    assert sorted(g.chat("prod").status for _ in range(4)) == [200, 200, 503, 503]
 
 
 # --- regions ---------------------------------------------------------------------------------------------

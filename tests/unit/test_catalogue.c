@@ -293,8 +293,8 @@ static const struct {
     {HOSTS "  models:\n    m: {contxt: 5}\n", "c.yaml:4:9: unknown field 'contxt'"},
     {HOSTS "  models:\n    m: {window: {context: 1000}}\n",
      "c.yaml:4:9: window: needs 'source' and 'date'"},
-    {HOSTS "  models:\n    m: {price: {input: 1, " NOTED "}}\n",
-     "c.yaml:4:9: price: needs both 'input' and 'output', in USD per million tokens"},
+    {HOSTS "  models:\n    m: {price: {output: 1, " NOTED "}}\n",
+     "c.yaml:4:9: price: needs 'input' (and 'output' for what writes), in USD per million tokens"},
     {HOSTS "  models:\n    m: {price: {input: 1, output: 1, " NOTED
            ", tiers: [{input: 1, output: 1}]}}\n",
      "c.yaml:4:75: needs 'above', a number of tokens larger than the one before"},

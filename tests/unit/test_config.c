@@ -246,6 +246,9 @@ static void finds_names(void **state)
     assert_span(near[0], "small");
     assert_int_equal(config_near(c, SPAN("unheard-of-name"), near, 4), 0);
     assert_int_equal(config_near(c, SPAN("smal"), near, 0), 0);
+    AUTO(config) aliased = parse(MODELS "aliases: {smart: big}\n");
+    assert_int_equal(config_near(aliased, SPAN("smrt"), near, 4), 1);
+    assert_span(near[0], "smart");
 }
 
 static void checks_recipes_of_requests(void **state)
@@ -368,6 +371,8 @@ static const struct {
      "f.yaml:2:33: policy: no policy is named 'p'"},
     {"aliases:\n  a: smolm2\n",
      "f.yaml:2:6: a: no model or recipe is named 'smolm2'; did you mean 'smollm2'?"},
+    {"aliases:\n  pretty: smollm2\n  b: pretti\n",
+     "f.yaml:3:6: b: no model or recipe is named 'pretti'"},
     {"aliases:\n  a: {}\n", "f.yaml:2:3: a: needs 'to', a model or recipe, or a list of them"},
     {"aliases:\n  a: {to: [{model: smollm2, weight: 0}]}\n",
      "f.yaml:2:7: to: needs a target with a weight above 0"},
@@ -405,13 +410,13 @@ static const struct {
     {"providers:\n  a: {kind: local, price: cheap}\n",
      "f.yaml:2:27: price: must be 'free' or {input: ..., output: ...} in USD per million tokens, "
      "not 'cheap'"},
-    {"providers:\n  a: {kind: local, price: {input: 1}}\n",
-     "f.yaml:2:20: price: needs both 'input' and 'output', in USD per million tokens"},
+    {"providers:\n  a: {kind: local, price: {output: 1}}\n",
+     "f.yaml:2:20: price: needs 'input' (and 'output' for what writes), in USD per million tokens"},
     {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: 3}}\n",
      "f.yaml:2:56: tiers: must be a list of at most 3 prices: [{above: 200000, ...}]"},
-    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: "
+    {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, output: "
      "1}]}}\n",
-     "f.yaml:2:57: needs both 'input' and 'output', in USD per million tokens"},
+     "f.yaml:2:57: needs 'input' (and 'output' for what writes), in USD per million tokens"},
     {"providers:\n  a: {kind: local, price: {input: 1, output: 2, tiers: [{above: 9, input: 1,\n"
      "    output: 2}, {above: 9, input: 1, output: 2}]}}\n",
      "f.yaml:3:17: needs 'above', a number of tokens larger than the one before"},
@@ -491,7 +496,8 @@ static const char *const shown[] = {
     "  re: {kind: openai, base_url: 'https://h/v1', api: responses}\n"
     "  h: {kind: openai, base_url: 'https://h/v1', key: env:T_KEY, region: eu, price: {input: "
     "0.000000001, output: 12.5, cache_write: 3}, cancel: bills_on}\n"
-    "  l: {kind: local, command: ['./x y', '{port}', \"t\\u0085\\u2028\\ufeff\\x7f\\n\\\"\\\\\"]}\n"
+    "  l: {kind: local, image_urls: pass, command: ['./x y', '{port}', "
+    "\"t\\u0085\\u2028\\ufeff\\x7f\\n\\\"\\\\\"]}\n"
     "  r: {kind: recorded, file: 'null'}\n"
     "models:\n  m: {provider: h, id: \"\\u00e4 'x'\"}\n  'true': {provider: l}\n"
     "fusions:\n"
@@ -506,7 +512,9 @@ static const char *const shown[] = {
     "  b: {provider: or, id: x, max_output: 5, capabilities: {efforts: [none, max]},\n"
     "    price: {input: 1, output: 2, cache_write: 3, tiers: [{above: 10, input: 4,\n"
     "      cached_input: 0.000000001, output: 5}, {above: 11, input: 6, output: 7}]}}\n"
-    "  c: {provider: or, id: y, capabilities: {tools: false}}\n",
+    "  c: {provider: or, id: y, capabilities: {tools: false}}\n"
+    "  e: {provider: or, id: embed, price: {input: 0.02}}\n"
+    "  z: {provider: or, id: embeds-for-nothing, price: {input: 0}}\n",
 };
 
 static void shows_what_reads_back(void **state)
@@ -523,6 +531,9 @@ static void shows_what_reads_back(void **state)
         assert_true(config_show(again, &second, &e));
         assert_true(span_eq(buf_span(&first), buf_span(&second)));
         assert_int_equal(span_index(buf_span(&first), SPAN("very-secret")), buf_span(&first).n);
+        for (size_t k = 0; k < c->n_providers; k++)
+            assert_int_equal(again->providers[k].refuse_image_urls,
+                             c->providers[k].refuse_image_urls);
         if (c->n_recipes > 0) {
             assert_true(span_eq(c->recipes[0].criteria, again->recipes[0].criteria));
             assert_true(span_eq(c->recipes[0].panel[0].system, again->recipes[0].panel[0].system));

@@ -19,6 +19,11 @@ static const struct price plain = {
 static const struct price crumbs = {
     .input = 1, .cached = -1, .cache_write = -1, .output = 1, .known = true};
 static const struct price free_of_charge = {.cached = -1, .cache_write = -1, .known = true};
+/* Of embeddings: nobody says what an answer would cost. */
+static const struct price reads = {
+    .input = 2 * USD, .cached = -1, .cache_write = -1, .output = -1, .known = true};
+static const struct price reads_freely = {
+    .cached = -1, .cache_write = -1, .output = -1, .known = true};
 static const struct price unknown = {-1, -1, -1, -1, false};
 static const struct price top = {.input = INT64_MAX,
                                  .cached = INT64_MAX,
@@ -82,6 +87,9 @@ static void test_cost(void **state)
         {"a million crumbs cost one", &crumbs, {.input = 500000, .output = 500000}, 1},
         {"and one more costs two", &crumbs, {.input = 500000, .output = 500001}, 2},
         {"free", &free_of_charge, {.input = 1000, .cached = 7, .output = 1000}, 0},
+        {"input only", &reads, {.input = 1000}, 2000 * 1000},
+        {"input only, and an answer", &reads, {.input = 1000, .output = 1}, -1},
+        {"input free, output unknown", &reads_freely, {.input = 9, .output = 1}, -1},
         {"unknown", &unknown, {.input = 1, .output = 1}, -1},
         {"unknown, nothing used", &unknown, {0}, -1},
         {"saturates", &top, {.input = INT64_MAX, .output = INT64_MAX}, INT64_MAX},
@@ -161,6 +169,8 @@ static void test_bound(void **state)
     assert_int_equal(price_bound_nusd(&dear, 10, 10), 30000 + 100000);
     assert_int_equal(price_bound_nusd(&plain, 10, 10), 20000 + 100000);
     assert_int_equal(price_bound_nusd(&crumbs, 1, 0), 1);
+    assert_int_equal(price_bound_nusd(&reads, 10, 0), 20000);
+    assert_int_equal(price_bound_nusd(&reads, 10, 1), -1);
     assert_int_equal(price_bound_nusd(&unknown, 1, 1), -1);
     assert_int_equal(price_bound_nusd(&dear, -1, 1), -1);
     assert_int_equal(price_bound_nusd(&dear, 1, -1), -1);
@@ -174,10 +184,25 @@ static void test_is_free(void **state)
     writes_cost.cache_write = 1;
     assert_true(price_is_free(&free_of_charge));
     assert_false(price_is_free(&unknown));
+    assert_false(price_is_free(&reads_freely));
     assert_false(price_is_free(&crumbs));
     assert_false(price_is_free(&cached_costs));
     assert_false(price_is_free(&writes_cost));
     assert_false(price_is_free(&free_until));
+}
+
+static void test_raise(void **state)
+{
+    struct price p = free_of_charge;
+    price_raise(&p, &tiered);
+    price_raise(&p, &plain);
+    assert_int_equal(price_bound_nusd(&p, 1, 1), 6000 + 20000);
+    price_raise(&p, &reads); /* what one of them costs is not known, once it writes */
+    price_raise(&p, &plain);
+    assert_int_equal(price_bound_nusd(&p, 1, 0), 6000);
+    assert_int_equal(price_bound_nusd(&p, 1, 1), -1);
+    price_raise(&p, &unknown);
+    assert_int_equal(price_bound_nusd(&p, 1, 0), -1);
 }
 
 static void test_add(void **state)
@@ -194,7 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cost),    cmocka_unit_test(test_sizes), cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_is_free), cmocka_unit_test(test_add),
+        cmocka_unit_test(test_is_free), cmocka_unit_test(test_raise), cmocka_unit_test(test_add),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@ struct place {
     struct metrics *metrics;
     struct route_pool *pool;
     struct arena *arena;
+    struct store *store; /* NULL: nothing is kept */
     struct question q;
     struct worker {
         struct loop *l;
@@ -44,7 +45,8 @@ static struct config *make_config(struct place *p, const char *fields)
                          "  m1: {provider: tape}\n"
                          "  big-model: {provider: lab, id: big}\n"
                          "fusions:\n"
-                         "  council: {panel: [m1, big-model]}\n",
+                         "  council: {panel: [m1, big-model]}\n"
+                         "aliases: {pretty: m1}\n",
                          p->file, fields));
     struct config *c = config_parse(buf_span(&b), "test", &e);
     if (c == NULL)
@@ -56,7 +58,7 @@ static struct config *make_config(struct place *p, const char *fields)
 static void worker_open(struct worker *w, struct place *p, struct loop *l, const char *fields)
 {
     struct err e = {0};
-    *w = (struct worker){.l = l, .config = make_config(p, fields), .gate = gate_new(l, NULL)};
+    *w = (struct worker){.l = l, .config = make_config(p, fields), .gate = gate_new(l, p->store)};
     w->shared = upstream_shared_new(w->config, &e);
     if (w->shared == NULL)
         fail_msg("%s", e.msg);
@@ -120,6 +122,7 @@ static int close_place(void **state)
     for (size_t i = 0; i < CALLERS; i++)
         caller_done(&p->callers[i]);
     arena_free(p->arena);
+    store_close(p->store);
     loop_free(p->l);
     route_pool_free(p->pool);
     metrics_free(p->metrics);
@@ -236,6 +239,7 @@ static void test_unknown_names(void **state)
     } cases[] = {
         {"big-modle", "\"big-modle\" does not exist. Did you mean: big-model?", "council"},
         {"counci", "Did you mean: council?", "big-model"},
+        {"prety", "Did you mean: pretty?", "council"},
         {"nothing-like-it", "GET /v1/models lists what there is.", "Did you mean"},
         {"", "\"\" does not exist", "Did you mean"},
         {"nolab/big", "does not exist", "\n"},
@@ -517,6 +521,27 @@ static void test_failures(void **state)
     worker_close(&p->w);
 }
 
+/* Our own ledger's no is not the upstream's: it stays up, however often it comes. */
+static void test_ledger_says_no(void **state)
+{
+    struct place *p = *state;
+    p->store = store_open("", NULL);
+    worker_open(&p->w, p, p->l, "price: {input: 1, output: 2}");
+    struct gate_intent i = {.role = "call", .model = resolve(p, "big-model").model};
+    assert_true(p->store && gate_pass(p->w.gate, &i));
+    mem_fail_at(1);
+    gate_settle(p->w.gate, &i, &(struct chat_usage){0}, "ok", false, 0, -1, -1); /* a row is lost */
+    mem_fail_at(0);
+    for (int k = 0; k < 20; k++) {
+        struct caller *a = start(p, 'a');
+        run(p);
+        assert_string_equal(a->e.code, "ledger_failed");
+        assert_false(resolve(p, "m1").down);
+    }
+    check_counts(p, 0, 20, 0, 0);
+    worker_close(&p->w);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_place, close_place)
@@ -534,6 +559,7 @@ int main(void)
         TEST(test_two_workers),
         TEST(test_new_limits),
         TEST(test_failures),
+        TEST(test_ledger_says_no),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,13 @@ struct guest {
     size_t events, cancel_at, pause_at;
     int64_t limit_us;
     bool started, content, over, gone, refused;
+    size_t calls; /* of the route, one after the other */
+};
+
+/* Who has the probe of a model's breaker, and with which of his calls. */
+struct prober {
+    const struct guest *guest; /* NULL: nobody */
+    size_t call;
 };
 
 struct sim {
@@ -48,6 +55,7 @@ struct sim {
     struct route *route;
     struct guest guests[CLIENTS];
     size_t n_guests;
+    struct prober probers[MODELS];
     char outcome[CLIENTS * 160];
 };
 
@@ -173,17 +181,64 @@ struct front {
     struct upstream_source upstream;
 };
 
-static struct chat_source *resolve(struct sim *s, struct arena *a, const char *model)
+static struct route_entry *entry_of(struct sim *s, size_t i)
+{
+    struct config_model implied;
+    const struct config_model *m = config_model_find(s->config, span_of(model_names[i]), &implied);
+    struct route_entry *en = route_pool_entry(s->pool, m);
+    assert_non_null(en);
+    return en;
+}
+
+/* Stands in front of the route's source, and sees who takes the probe. */
+struct watched {
+    struct chat_source source, *route;
+    struct sim *sim;
+    struct guest *guest;
+    size_t model;
+};
+
+static struct chat_call *watched_start(struct chat_source *source, const struct chat_request *r,
+                                       const struct chat_start_opts *o, struct chat_sink *sink,
+                                       struct err *e)
+{
+    struct watched *w = CONTAINER_OF(source, struct watched, source);
+    struct breaker *b = &entry_of(w->sim, w->model)->breaker;
+    size_t call = ++w->guest->calls; /* the call before is over */
+    bool before = atomic_load(&b->probing);
+    struct chat_call *c = chat_start(w->route, r, o, sink, e);
+    if (!before && atomic_load(&b->probing))
+        w->sim->probers[w->model] = (struct prober){w->guest, call};
+    return c;
+}
+
+/* A probe lasts as long as the call that has it, whatever becomes of others. */
+static void check_probes(struct sim *s)
+{
+    for (size_t i = 0; i < MODELS; i++) {
+        struct prober *p = &s->probers[i];
+        bool under_way = p->guest && !p->guest->over && p->guest->calls == p->call;
+        assert_int_equal(atomic_load(&entry_of(s, i)->breaker.probing), under_way);
+        if (!under_way)
+            *p = (struct prober){0};
+    }
+}
+
+static struct chat_source *resolve(struct sim *s, struct guest *g, size_t model)
 {
     static const struct chat_source_ops ops = {scripted_start};
     struct route_target t;
+    static const struct chat_source_ops watched_ops = {watched_start};
+    struct watched *w = arena_alloc(g->arena, sizeof *w);
     struct err e = {0};
-    if (!route_resolve(s->route, a, span_of(model), &t, &e))
+    assert_non_null(w);
+    if (!route_resolve(s->route, g->arena, span_of(model_names[model]), &t, &e))
         fail_msg("%s", e.msg);
     struct front *f = CONTAINER_OF(t.source, struct front, source);
     assert_ptr_equal(f->upstream.model, t.model);
     f->upstream.source.ops = &ops;
-    return t.source;
+    *w = (struct watched){{&watched_ops}, t.source, s, g, model};
+    return &w->source;
 }
 
 /* --- clients -------------------------------------------------------------------------------------
@@ -274,7 +329,7 @@ static void on_resume(struct loop_timer *t)
 
 static struct chat_source *target(struct guest *g, struct sim *s)
 {
-    struct chat_source *model = resolve(s, g->arena, model_names[below(s, MODELS)]);
+    struct chat_source *model = resolve(s, g, below(s, MODELS));
     struct structured_source *ss = arena_alloc(g->arena, sizeof *ss);
     assert_non_null(ss);
     if (g->request.format == CHAT_FORMAT_UNSET)
@@ -388,14 +443,9 @@ static void random_models(struct sim *s)
 static void check_entries(struct sim *s)
 {
     for (size_t i = 0; i < MODELS; i++) {
-        struct config_model implied;
-        const struct config_model *m =
-            config_model_find(s->config, span_of(model_names[i]), &implied);
-        struct route_entry *en = route_pool_entry(s->pool, m);
-        assert_non_null(en);
+        struct route_entry *en = entry_of(s, i);
         assert_int_equal(slots_running(en->slots), 0);
         assert_int_equal(slots_waiting(en->slots), 0);
-        assert_false(atomic_load(&en->breaker.probing));
         /* the longest that anybody was told to wait, and twice the longest pause */
         assert_true(atomic_load(&en->breaker.open_until_us) <=
                     loop_now_us(s->lab.loop) + 300000000);
@@ -433,8 +483,10 @@ static void run_once(struct sim *s)
     s->n_guests = 1 + below(s, CLIENTS);
     for (size_t i = 0; i < s->n_guests; i++)
         random_guest(s, &s->guests[i], i);
-    while (loop_step(s->lab.loop))
+    while (loop_step(s->lab.loop)) {
+        check_probes(s);
         arm_leaving(s);
+    }
     check_run(s);
     route_free(s->route);
     route_pool_free(s->pool);

@@ -26,7 +26,6 @@ static void test_prompt_valid_at_once(void **state)
     assert_int_equal(d->model->last.format, CHAT_FORMAT_UNSET);
     assert_null(d->model->last.format_schema.p);
     assert_int_equal(d->got.usage.cost_nusd, 15);
-    assert_int_equal(structured_calls(STRUCTURED_PROMPT, &d->req), 2);
     desk_done(d);
 }
 
@@ -214,7 +213,6 @@ static void test_native_stream_is_relayed(void **state)
     check(d, "SrtttuF", " {\"a\": 12345678}");
     assert_int_equal(d->model->last.format, CHAT_FORMAT_SCHEMA);
     check_asked(d, "[user] How many?\n");
-    assert_int_equal(structured_calls(STRUCTURED_NATIVE, &d->req), 1);
     desk_done(d);
 }
 
@@ -243,7 +241,6 @@ static void test_native_whole_is_repaired(void **state)
     check(d, "StuF", "{\"a\":1}");
     assert_int_equal(d->model->last.format, CHAT_FORMAT_SCHEMA);
     assert_int_equal(d->model->last.n_messages, 3);
-    assert_int_equal(structured_calls(STRUCTURED_NATIVE, &d->req), 2);
     desk_done(d);
 }
 
@@ -418,7 +415,6 @@ static void test_others_are_left_alone(void **state)
     struct desk *d = desk_new(STRUCTURED_PROMPT, "no JSON");
     d->req.format = CHAT_FORMAT_TEXT;
     assert_false(structured_wanted(&d->req));
-    assert_int_equal(structured_calls(STRUCTURED_PROMPT, &d->req), 1);
     d->model->scripts[0].chunk = 0;
     run(d);
     check(d, "StuF", "no JSON");
