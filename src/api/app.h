@@ -49,6 +49,7 @@ struct app_target {
     struct chat_source *source;
     const struct recipe *recipe;      /* the first target is a fusion; else NULL */
     const struct chat_rule *rules;    /* for chat_start_opts */
+    enum chat_fields fields;          /* for them too */
     struct failover_source *failover; /* NULL: one target */
     bool wants_signed;                /* a target may want signed reasoning back */
     const struct span *ignored;       /* wishes about routing that have no effect */

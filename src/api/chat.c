@@ -538,6 +538,7 @@ static void start(struct chat_reply *r)
     struct err e = {0};
     struct chat_start_opts o = {.request_id = rq->id,
                                 .role = r->request.pass ? "pass" : "call",
+                                .fields = r->target.fields,
                                 .rules = r->target.rules,
                                 .progress = r->head.members && r->request.stream};
     bool keeps = rq->lane->snapshot->config->retain_reasoning_us > 0;

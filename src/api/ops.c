@@ -100,6 +100,29 @@ static void write_providers(struct json_w *w, struct app *a, const struct config
     json_w_arr_end(w);
 }
 
+static void write_one_health(void *owner, const struct route_health *h)
+{
+    struct json_w *w = owner;
+    json_w_obj(w);
+    json_w_key(w, "model");
+    json_w_str(w, h->model);
+    json_w_key(w, "state");
+    json_w_cstr(w, h->state);
+    json_w_key(w, "failures");
+    json_w_i64(w, h->failures);
+    json_w_key(w, "wait_s");
+    json_w_i64(w, (h->wait_us + 999999) / 1000000);
+    json_w_obj_end(w);
+}
+
+static void write_health(struct json_w *w, const struct worker *worker)
+{
+    json_w_key(w, "health");
+    json_w_arr(w);
+    route_pool_health(worker->app->routes, loop_now_us(worker->loop), write_one_health, w);
+    json_w_arr_end(w);
+}
+
 struct state_wait {
     struct store_totals totals;
     struct api_request *rq;
@@ -148,6 +171,7 @@ static void write_state(struct json_w *w, struct state_wait *s)
     json_w_key(w, "calls_without_price");
     json_w_i64(w, s->totals.unknown_cost_calls);
     write_providers(w, a, s->rq->lane->snapshot->config);
+    write_health(w, s->rq->worker);
     json_w_obj_end(w);
 }
 

@@ -329,6 +329,7 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
     put_in_order(s, draw(s, ask->request), order);
     size_t n = s->prefs.no_fallbacks ? 1 : s->n;
     out->recipe = s->all[order[0]].target.recipe;
+    out->fields = s->prefs.exact ? CHAT_FIELDS_EXACT : CHAT_FIELDS_CONFIGURED;
     out->ignored = s->prefs.ignored;
     out->n_ignored = s->prefs.n_ignored;
     if (!make_source(s, order, n, out, e))

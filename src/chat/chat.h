@@ -303,6 +303,13 @@ struct chat_rule {
  * none. */
 const struct chat_rule *chat_rule_against(const struct chat_rule *rules, struct span region);
 
+/* What becomes of a field that the upstream cannot take. */
+enum chat_fields {
+    CHAT_FIELDS_CONFIGURED, /* what the provider is configured to: refused, or left out and listed */
+    CHAT_FIELDS_LENIENT,    /* left out and listed */
+    CHAT_FIELDS_EXACT       /* refused */
+};
+
 struct chat_start_opts {
     struct span request_id; /* for logs */
     struct span fusion_id;  /* the fusion that the client called; empty: none. Lives as the call */
@@ -312,7 +319,7 @@ struct chat_start_opts {
     bool progress;          /* the sink wants CHAT_EV_MEMBER */
     bool spare;             /* others can be asked instead: fail at once where this one is known to
                              * be down */
-    bool lenient; /* a field that the upstream cannot take is left out and listed, not refused */
+    enum chat_fields fields;
     const struct chat_rule *rules; /* live as long as the call; NULL: none */
 };
 

@@ -163,6 +163,42 @@ static void check_store(struct doctor *d)
     }
 }
 
+/* The words of route/health.h. */
+static void check_upstream(struct doctor *d, json_val *v)
+{
+    const char *name = doctor_name(d, "model", json_str(json_get(v, "model")));
+    struct span state = json_str(json_get(v, "state"));
+    long long wait = (long long)doctor_number(json_get(v, "wait_s"));
+    long long failures = (long long)doctor_number(json_get(v, "failures"));
+    if (span_eq(state, SPAN("resting"))) {
+        doctor_add(d, DOCTOR_WARN, name, "its provider limits the rate; not asked for %lld s",
+                   wait);
+        doctor_fix(d, "give its alias a `fallback`, or a lower `max_concurrency` to the model");
+    } else if (span_eq(state, SPAN("key_refused"))) {
+        doctor_add(d, DOCTOR_WARN, name,
+                   "its provider has refused the key, or wants to be paid; asked last for %lld s",
+                   wait);
+        doctor_fix(d, "correct `key` of the provider, or its account; then: fusor reload");
+    } else {
+        doctor_add(d, DOCTOR_WARN, name,
+                   "%lld failures in a row; others are asked first, and it again in %lld s",
+                   failures, wait);
+        doctor_fix(d, "see below what its provider answers now");
+    }
+}
+
+static void check_upstreams(struct doctor *d)
+{
+    struct span key;
+    json_val *list = json_get(d->state, "health"), *v;
+    size_t n = 0;
+    for (struct json_iter it = json_iter_of(json_is_arr(list) ? list : NULL);
+         json_next(&it, &key, &v); n++)
+        check_upstream(d, v);
+    if (n == 0)
+        doctor_add(d, DOCTOR_OK, "upstreams", "no model is passed over");
+}
+
 /* Where port 0 was asked for, the real one takes its place: the snapshot is ours alone. */
 static void take_port(struct doctor *d)
 {
@@ -216,6 +252,7 @@ static void local_server(struct doctor *d, const struct cli_server *s)
     take_port(d);
     check_version(d);
     check_store(d);
+    check_upstreams(d);
     check_in_force(d, s);
 }
 

@@ -78,13 +78,14 @@ int64_t fusion_deadline(const struct fusion *f)
 struct chat_start_opts fusion_call_opts(const struct fusion *f, const char *role,
                                         const struct fusion_model *m)
 {
+    bool exact = f->opts.fields == CHAT_FIELDS_EXACT; /* else a member without top_k beats none */
     return (struct chat_start_opts){.request_id = f->opts.request_id,
                                     .fusion_id = f->opts.fusion_id.n > 0 ? f->opts.fusion_id
                                                                          : span_of(f->id),
                                     .deadline_us = fusion_deadline(f),
                                     .depth = f->opts.depth + 1,
                                     .role = role,
-                                    .lenient = true, /* better a member without top_k than none */
+                                    .fields = exact ? CHAT_FIELDS_EXACT : CHAT_FIELDS_LENIENT,
                                     .rules = m->rules};
 }
 

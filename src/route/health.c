@@ -19,6 +19,20 @@ enum health_word health_look(const struct breaker *b, const struct credential *c
     return open > 0 ? HEALTH_PROBE : HEALTH_UP;
 }
 
+const char *health_why(const struct breaker *b, const struct credential *c, int64_t now_us,
+                       int64_t *wait_us)
+{
+    int64_t open = atomic_load(&b->open_until_us), rest = atomic_load(&b->rest_until_us);
+    int64_t shun = atomic_load(&c->shun_until_us);
+    int64_t until = rest > now_us ? rest : shun > now_us ? shun : open;
+    *wait_us = until > now_us ? until - now_us : 0;
+    if (rest > now_us)
+        return "resting";
+    if (shun > now_us)
+        return "key_refused";
+    return open > now_us ? "down" : open > 0 ? "probed" : NULL;
+}
+
 enum health_word health_ask(struct breaker *b, struct credential *c, int64_t now_us,
                             int64_t *wait_us)
 {

@@ -47,6 +47,11 @@ enum health_word health_ask(struct breaker *b, struct credential *c, int64_t now
                             int64_t *wait_us);
 /* The same without taking the probe: for lists and metrics. */
 enum health_word health_look(const struct breaker *b, const struct credential *c, int64_t now_us);
+/* Why, for a person: one of "down" (failures in a row; the breaker is open), "probed" (its pause is
+ * over, nobody has found out yet), "resting" (a 429) and "key_refused"; NULL: it is asked like
+ * others. *wait_us: until it may be asked first again. Static. */
+const char *health_why(const struct breaker *b, const struct credential *c, int64_t now_us,
+                       int64_t *wait_us);
 void health_ok(struct breaker *b, struct credential *c, bool probe);
 /* err as the upstream's call ended. */
 void health_failed(struct breaker *b, struct credential *c, const struct health_limits *l,

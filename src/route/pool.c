@@ -216,6 +216,21 @@ bool route_pool_retry(struct route_pool *p)
     return false;
 }
 
+void route_pool_health(struct route_pool *p, int64_t now_us,
+                       void (*each)(void *owner, const struct route_health *h), void *owner)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < map_count(p->entries); i++) {
+        const struct route_entry *en = map_at(p->entries, i, NULL);
+        struct route_health h = {.model = span_of(en->key),
+                                 .failures = atomic_load(&en->breaker.failures)};
+        h.state = health_why(&en->breaker, en->credential, now_us, &h.wait_us);
+        if (h.state)
+            each(owner, &h);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 /* A new configuration may bring new keys and other addresses: what the old ones did is not held
  * against them. */
 static void forgive(struct route_pool *p)

@@ -99,7 +99,7 @@ bool prefs_read(struct arena *a, struct span text, struct route_prefs *out, stru
         "preferred_max_latency",
     };
     struct node n;
-    bool fallbacks = true, required;
+    bool fallbacks = true, exact = false;
     *out = (struct route_prefs){.max_input_nusd = -1, .max_output_nusd = -1};
     if (!text.p)
         return true;
@@ -110,10 +110,10 @@ bool prefs_read(struct arena *a, struct span text, struct route_prefs *out, stru
         !read_sort(node_get(n, "sort"), out, e) ||
         !read_max_price(node_get(n, "max_price"), out, e) ||
         !node_bool(node_get(n, "allow_fallbacks"), &fallbacks, e) ||
-        /* Always so here: a target that cannot carry a field is passed over. */
-        !node_bool(node_get(n, "require_parameters"), &required, e))
+        !node_bool(node_get(n, "require_parameters"), &exact, e))
         return false;
     out->no_fallbacks = !fallbacks;
+    out->exact = exact;
     note_ignored(node_get(n, "preferred_min_throughput"), "provider.preferred_min_throughput", out);
     note_ignored(node_get(n, "preferred_max_latency"), "provider.preferred_max_latency", out);
     note_ignored(node_get(node_get(n, "sort"), "partition"), "provider.sort.partition", out);

@@ -10,6 +10,7 @@ struct route_prefs {
     const struct span *order, *only, *ignore; /* names of providers */
     size_t n_order, n_only, n_ignore;
     bool no_fallbacks;
+    bool exact; /* require_parameters: nobody is asked without a field */
     bool has_sort;
     enum config_sort sort;
     int64_t max_input_nusd, max_output_nusd; /* per million tokens; -1: none */

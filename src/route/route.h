@@ -23,6 +23,16 @@ AUTO_DEFINE(route_pool)
 /* Takes over queue limits of a snapshot; entries and their sketches stay. Any thread. */
 MUST_USE bool route_pool_config(struct route_pool *p, const struct config *c, struct err *e);
 
+/* A model that is not asked like others, and why: a word of health_why(). */
+struct route_health {
+    struct span model; /* "provider/id" */
+    const char *state;
+    int64_t failures, wait_us;
+};
+/* Each of them, in no order. now_us: loop time. Any thread; `each` runs under the pool's lock. */
+void route_pool_health(struct route_pool *p, int64_t now_us,
+                       void (*each)(void *owner, const struct route_health *h), void *owner);
+
 struct route_env {
     struct loop *loop;
     struct route_pool *pool;

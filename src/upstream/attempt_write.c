@@ -41,14 +41,17 @@ static void warn_left(const struct attempt *a, size_t n)
                   LOG_S("model", a->model->name), LOG_S("field", a->notes.ignored[i]));
 }
 
-static bool write_call(struct attempt *a, const struct chat_request *r, bool lenient, struct err *e)
+static bool write_call(struct attempt *a, const struct chat_request *r, enum chat_fields fields,
+                       struct err *e)
 {
     const struct config_provider *p = a->provider->config;
+    bool lenient = fields == CHAT_FIELDS_LENIENT ||
+                   (fields == CHAT_FIELDS_CONFIGURED && p->unsupported != UNSUPPORTED_REJECT);
     struct dialect_target target = {.model = a->model->id,
                                     .dialect = span_of(a->dialect->name),
                                     .omit_stream_options = p->omit_stream_options,
                                     .max_completion_tokens = p->max_completion_tokens,
-                                    .lenient = lenient || p->unsupported != UNSUPPORTED_REJECT,
+                                    .lenient = lenient,
                                     .default_max_tokens = a->model->default_max_tokens};
     size_t n_left = 0;
     bool ok = a->dialect->path ? buf_add(&a->path, span_of(a->dialect->path), e)
@@ -65,5 +68,5 @@ bool attempt_write(struct attempt *a, const struct chat_request *r, const struct
                    struct err *e)
 {
     a->think.state = r->pass || a->provider->config->keep_tags ? THINK_OVER : THINK_BEFORE;
-    return check_urls(a, r, e) && write_call(a, r, o->lenient, e);
+    return check_urls(a, r, e) && write_call(a, r, o->fields, e);
 }

@@ -123,6 +123,8 @@ def test_nothing_is_wrong(place, mock):
     assert report.is_sound()
     names = ["configuration", "state directory", "disk space", "server", "listen", "files", "clock"]
     names += ["open files", "provider lab", "recipe duo", "recipe fusion"]
+    if hasattr(place, "process"):
+        names.insert(names.index("listen"), "upstreams")
     assert [c["name"] for c in report.checks] == names
     assert [(c.method, c.path) for c in mock.calls] == [("GET", "/v1/models")]  # no model is asked
     text = place.run("doctor", "-c", str(place.file))
@@ -307,6 +309,26 @@ def test_what_a_server_says_of_itself(sound):
     report.shows("server version", "warn", "0.0.1 runs", "kill")
     report.shows("ledger", "bad", "disk I/O error", "kill")
     report.shows("archive", "warn", "7 rows", "disk")
+
+
+def test_models_that_are_passed_over(running):
+    """What calls have shown, a probe from outside may not see: a limit, a key, an outage."""
+    report = Report(running)
+    report.shows("upstreams", "ok", "no model is passed over")
+    change(running, breaker={"failures": 2, "open": "60s"})
+    assert running.run("reload", "-c", str(running.file)).returncode == 0
+    for _ in range(2):
+        assert running.chat("lab/status:code=500").status == 502
+    assert running.chat("lab/status:code=429,retry=40").status == 429
+    report = Report(running)
+    report.shows("model lab/status:code=500", "warn", r"2 failures in a row.* in \d+ s", "below")
+    report.shows("model lab/status:code=429,retry=40", "warn", r"not asked for \d+ s", "fallback")
+    assert "upstreams" not in report.lines
+    assert running.chat("lab/status:code=401").status == 502
+    report = Report(running)
+    report.shows("model lab/status:code=401", "warn", r"asked last for \d+ s", "fusor reload")
+    assert running.run("reload", "-c", str(running.file)).returncode == 0
+    Report(running).shows("upstreams", "ok", "no model is passed over")
 
 
 def test_a_remote_server(running, mock):

@@ -99,6 +99,17 @@ def test_a_member_that_cannot_take_a_field_goes_without(g, mock):
     assert chat.body["top_k"] == 5
 
 
+def test_unless_the_client_wants_all_or_nothing(g, mock):
+    exact = {"top_k": 5, "provider": {"require_parameters": True}}
+    assert g.chat("drop-mistral/echo", **exact).status == 400
+    assert g.chat("lenient", **exact).headers["x-fusor-model"] == "mock/echo"
+    reply = g.chat("mix", stream=True, **exact, fusion={"quorum": 2})
+    members = reply.frames()[-1]["usage"]["fusion"]["members"]
+    failed = {m["model"] for m in members if m["status"] == "failed"}
+    assert failed == {"m-mistral", "m-responses"}
+    assert "top_k" not in reply.headers.get("x-fusor-ignored", "")
+
+
 # --- betas -----------------------------------------------------------------------------------------
 
 

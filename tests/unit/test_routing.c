@@ -306,9 +306,38 @@ static void test_who_fits(void **state)
     assert_true(prefs_allow(&p, &cheap) && !prefs_allow(&p, &dear));
 }
 
+/* In words, for `fusor doctor`. */
+static void test_why(void **state)
+{
+    struct breaker b = {0};
+    struct credential c = {0};
+    int64_t wait = -1;
+    struct err e = {0};
+    assert_null(health_why(&b, &c, S, &wait));
+    err_set(&e, ERR_TIMEOUT, "late");
+    for (int i = 0; i < limits.failures; i++)
+        health_failed(&b, &c, &limits, &e, S, false);
+    assert_string_equal(health_why(&b, &c, 2 * S, &wait), "down");
+    assert_int_equal(wait, 9 * S);
+    assert_string_equal(health_why(&b, &c, 11 * S, &wait), "probed");
+    assert_int_equal(wait, 0);
+    err_set(&e, ERR_AUTH, "no");
+    e.upstream_status = 401;
+    health_failed(&b, &c, &limits, &e, 11 * S, true);
+    assert_string_equal(health_why(&b, &c, 12 * S, &wait), "key_refused");
+    assert_int_equal(wait, 59 * S);
+    err_set(&e, ERR_BUSY, "slow down");
+    e.upstream_status = 429;
+    e.retry_after_ms = 5000;
+    health_failed(&b, &c, &limits, &e, 12 * S, false);
+    assert_string_equal(health_why(&b, &c, 12 * S, &wait), "resting");
+    assert_int_equal(wait, 5 * S);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_why),
         cmocka_unit_test(test_breaker),
         cmocka_unit_test(test_the_pause_is_bounded),
         cmocka_unit_test(test_only_the_probe_ends_it),
