@@ -15,7 +15,8 @@ RACE = --buildtype=debugoptimized -Dtests=true -Db_sanitize=thread
 FUZZ = --buildtype=debugoptimized -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
        -Dc_args=-fsanitize=fuzzer-no-link
 
-.PHONY: help build build-test build-race test unit demo bench fuzz torture mutate fmt lint tidy install clean
+.PHONY: help build build-test build-race test unit demo bench fuzz torture mutate coverage fmt lint \
+        tidy install clean
 .DEFAULT_GOAL := build
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS (60)'
 	@echo 'make torture    fail each allocation in turn'
 	@echo 'make mutate     break named lines one at a time, expect a red test for each'
+	@echo 'make coverage   which lines the tests run: build-coverage/report/index.html'
 	@echo 'make fmt lint   format; check format, layers and sizes (tidy: clang-tidy)'
 	@echo 'make install    into PREFIX (/usr/local)'
 
@@ -78,6 +80,18 @@ mutate:
 	@tools/deps.sh unit
 	@python3 tools/mutate.py $(if $(ONLY),--only $(ONLY))
 
+# A test may be red here (no sanitizers, slow code): the report is what counts.
+coverage:
+	@tools/deps.sh coverage
+	@test -f build-coverage/build.ninja || \
+	    meson setup build-coverage --buildtype=debug -Dtests=true -Db_coverage=true
+	@ninja -C build-coverage
+	@find build-coverage -name '*.gcda' -delete
+	@python3 tests/run.py build-coverage || true
+	@mkdir -p build-coverage/report
+	@gcovr --root . --filter src/ --exclude-unreachable-branches --html-details \
+	    build-coverage/report/index.html --print-summary build-coverage
+
 fmt:
 	@tools/deps.sh lint
 	@tools/lint.sh fmt
@@ -95,4 +109,4 @@ install: build
 	@tools/install.sh
 
 clean:
-	rm -rf build build-test build-race build-fuzz build-tidy build-mutate
+	rm -rf build build-test build-race build-fuzz build-tidy build-mutate build-coverage

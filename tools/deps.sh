@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing for one of the Makefile's targets, and nothing else:
-#   tools/deps.sh build|unit|test|demo|fuzz|lint|bench   packages by apt, pinned sources by pip
+#   tools/deps.sh build|unit|test|demo|fuzz|lint|coverage|bench   packages by apt, pinned sources by pip
 #   tools/deps.sh which clang|clang-format|...     the name of an LLVM program on this machine
 # (tests/e2e/run.sh fetches what the end-to-end tests need beside that.)
 # What is there already is never touched, so a second run takes milliseconds and needs no network.
@@ -159,6 +159,10 @@ lint)
     need_llvm clang-tidy clang-14 clang-tidy-14
     fetch_sources
     ;;
+coverage)
+    "$0" test
+    apt_install gcovr
+    ;;
 bench)
     apt_install "${build_packages[@]}"
     need_nginx
@@ -168,6 +172,6 @@ which)
     llvm_program "${2:?name}"
     ;;
 *)
-    die "usage: tools/deps.sh build|unit|test|demo|fuzz|lint|bench, or which PROGRAM"
+    die "usage: tools/deps.sh build|unit|test|demo|fuzz|lint|coverage|bench, or which PROGRAM"
     ;;
 esac
