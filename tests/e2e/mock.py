@@ -197,9 +197,12 @@ class Protocol(asyncio.Protocol):
         self.data = rest[length:]
         method, path, _ = line.split(" ")
         call = Call(self.conn, time.monotonic(), method, path, headers)
+        steps = self.mock.answer(call, rest[:length])
+        # Logged when it has been read: the first of a dialect reads a schema for long, and who
+        # waited for the call only would go on to measure what this thread cannot see yet.
         if not path.startswith("/_mock/"):
             self.mock.calls.append(call)
-        self.exchange = Exchange(self, call, self.mock.answer(call, rest[:length]))
+        self.exchange = Exchange(self, call, steps)
         self.exchange.step()
 
 

@@ -141,7 +141,9 @@ def test_client_leaves_the_queue(server, mock, stream, how):
         assert len(mock.calls_now()) == 1
         assert server.chat(model).status == 429  # max_queue: 2
         second.leave(how)
-        mock.wait(lambda: queue_has_room(server, model), why="the place in the queue")
+        gone = f'fusor_upstream_calls_total{{model="{model}",outcome="cancelled"}} 1\n'
+        mock.wait(lambda: gone in server.ask("GET", "/metrics").body.decode(), why="it to go")
+        assert queue_has_room(server, model)
         first.leave("fin")
         mock.wait(lambda: len(mock.calls_now()) == 2, 5, "the third to have its turn")
         third.until(b"w3 ")
