@@ -27,23 +27,17 @@ static void on_reply(struct store_reply *r, const struct err *err)
         end(q);
         return;
     }
-    if (!q->on_answer) /* it came too late */
-        return;
-    archive_answer *on_answer = q->on_answer;
     loop_timer_stop(&q->patience);
-    q->on_answer = NULL;
-    on_answer(q->owner, q, err);
+    q->on_answer(q->owner, q, err);
 }
 
 static void on_patience(struct loop_timer *t)
 {
     struct archive_ask *q = CONTAINER_OF(t, struct archive_ask, patience);
-    archive_answer *on_answer = q->on_answer;
     struct err e;
     (void)err_set(&e, ERR_UNAVAILABLE, "the archive does not answer; ask again later");
     (void)err_with_code(&e, "archive_unavailable");
-    q->on_answer = NULL;
-    on_answer(q->owner, q, &e);
+    q->on_answer(q->owner, q, &e);
 }
 
 static bool copy_keys(struct archive_ask *q, const struct span *keys, size_t n)
@@ -93,7 +87,6 @@ void archive_ask_free(struct archive_ask *q)
     if (!q)
         return;
     loop_timer_stop(&q->patience);
-    q->on_answer = NULL;
     q->freed = true;
     if (!q->asked)
         end(q);

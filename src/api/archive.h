@@ -14,8 +14,7 @@ struct archive_ask;
 enum archive_verb { ARCHIVE_GET, ARCHIVE_REMOVE };
 
 /* Called once from the loop, unless the question was given up before. err: the archive has failed,
- * or has not answered within the patience (ERR_UNAVAILABLE). The question lives until
- * archive_ask_free(). */
+ * or has not answered within the patience (ERR_UNAVAILABLE). Ends with archive_ask_free(). */
 typedef void archive_answer(void *owner, struct archive_ask *q, const struct err *err);
 
 /* owned. Copies kind and keys. n > 0. NULL: ERR_NOMEM. */
