@@ -68,7 +68,7 @@ struct worker {
     struct log_quota strangers; /* lines about requests that needed no key */
     struct buf out;             /* bytes of one event on their way to a connection */
     struct rng names;           /* of requests and answers */
-    struct list replies;        /* of api/chat.c: calls under way */
+    struct list replies;        /* of api/reply.c: calls under way */
     pthread_t thread;
     bool running;
     /* posts from the control loop; `next` is theirs while `busy` */
@@ -134,7 +134,7 @@ void app_reload_post(struct app *a, struct reload_wait *w);
 /* Control thread, serving: stops accepting; ends app_serve() when all is answered or time is up. */
 void app_drain(struct app *a);
 
-/* Worker's thread: ends all chat answers with an error that their clients see (api/chat.c). */
+/* Worker's thread: ends all chat answers with an error that their clients see (api/reply.c). */
 void api_chat_cut(struct worker *w);
 
 /* The http handler of every worker (api/edge.c). */

@@ -332,6 +332,16 @@ static void answer_preflight(struct worker *w, struct http_exchange *x)
     http_reply(x, 200, h, n, SPAN(""));
 }
 
+void api_note_ignored(struct api_request *rq, const struct span *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct span all = arena_printf(http_arena(rq->x), "%.*s%s%.*s", SPAN_ARG(rq->ignored),
+                                       rq->ignored.n > 0 ? ", " : "", SPAN_ARG(names[i]));
+        if (all.p)
+            rq->ignored = all;
+    }
+}
+
 static void reply_error(struct api_request *rq, const struct dialect *d, const struct err *err);
 
 static const struct dialect *dialect_of(const struct api_route *r)

@@ -70,6 +70,9 @@ void api_request_end(struct api_request *rq, int status, const char *word);
 MUST_USE bool api_resolve(struct api_request *rq, const struct chat_request *r,
                           struct app_target *out, struct err *e);
 
+/* Adds to the header x-fusor-ignored. */
+void api_note_ignored(struct api_request *rq, const struct span *names, size_t n);
+
 /* Handlers. */
 void api_chat(struct api_request *rq); /* in the dialect of its route */
 void api_count_tokens(struct api_request *rq);
