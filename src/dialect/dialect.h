@@ -62,7 +62,8 @@ struct dialect {
     const char *key_header; /* its key goes there: "authorization" (as "Bearer KEY"), ... */
     struct dialect_header headers[2]; /* what else each of its requests has; name NULL: none */
 
-    /* Client's body -> request; values live in the arena. Errors name the field. */
+    /* Client's body -> request; values live in the arena, so that the body may go, but where
+     * out->pass is set. Errors name the field. */
     bool (*read_request)(struct arena *a, struct span body, struct chat_request *out,
                          struct err *e);
     /* The question how many tokens a request has: a body like a request's, without what only an
