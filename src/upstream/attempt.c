@@ -525,6 +525,17 @@ static bool check_urls(const struct attempt *a, const struct chat_request *r, st
     return true;
 }
 
+/* Room for about all of the body at once: a long one would be moved each time it doubles. */
+static bool reserve_body(struct attempt *a, const struct chat_request *r, struct err *e)
+{
+    size_t text = (size_t)a->in_bytes, around = 64 * (r->n_messages + r->n_tools) + KIB(1);
+    size_t about = text + text / 8 + around; /* an eighth: escapes */
+    char *unused;
+    if (r->pass != NULL || about > a->body.max)
+        return true; /* written in one go; too long: refused there */
+    return buf_room(&a->body, about, &unused, e);
+}
+
 static bool write_call(struct attempt *a, const struct chat_request *r, struct err *e)
 {
     const struct config_provider *p = a->provider->config;
@@ -533,6 +544,8 @@ static bool write_call(struct attempt *a, const struct chat_request *r, struct e
                                     .omit_stream_options = p->omit_stream_options,
                                     .max_completion_tokens = p->max_completion_tokens,
                                     .default_max_tokens = a->model->default_max_tokens};
+    if (!reserve_body(a, r, e))
+        return false;
     bool ok = a->dialect->path ? buf_add(&a->path, span_of(a->dialect->path), e)
                                : a->dialect->write_path(&target, &a->path, e);
     return ok && a->dialect->write_request(r, &target, &a->body, &a->notes, e);
