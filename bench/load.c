@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "load_answer.h"
+#include "load_request.h"
 
 #define EVENTS     256
 #define READ_BYTES KIB(256)
@@ -28,9 +29,10 @@
 #define FAULTS   20 /* then there is no point in going on */
 
 struct options {
-    int64_t port, conns, seconds_ms, requests, body_bytes, timeout_s;
-    const char *path, *model, *expect, *key;
-    bool stream, hold;
+    struct load_request request;
+    int64_t port, conns, seconds_ms, requests, timeout_s;
+    const char *path, *expect, *key;
+    bool hold;
 };
 
 struct samples {
@@ -110,48 +112,13 @@ static void print_result(struct load *l)
 
 /* --- the request ------------------------------------------------------------------------------ */
 
-static const char prose[] =
-    "Please compare the two drafts below, keep what is right in both, and answer in plain words.\\n"
-    "The first says that \\\"the bridge was built before the mill\\\"; the second gives no year. ";
-
-static void add_prose(struct buf *b, size_t n)
-{
-    size_t whole = sizeof prose - 1;
-    for (; n >= whole; n -= whole)
-        bench_must(buf_add(b, SPAN(prose), NULL), "a body");
-    for (; n > 0; n--)
-        bench_must(buf_add_char(b, '.', NULL), "a body");
-}
-
-/* A short conversation, about body_bytes of JSON. */
-static void make_body(const struct options *o, struct buf *b)
-{
-    size_t fixed = 420 + strlen(o->model);
-    size_t fill = (size_t)o->body_bytes > fixed ? (size_t)o->body_bytes - fixed : 0;
-    bool ok = buf_addf(b, NULL,
-                       "{\"model\":\"%s\",\"messages\":[{\"role\":\"system\",\"content\":"
-                       "\"You are a careful assistant. Be brief. ",
-                       o->model);
-    add_prose(b, fill / 4);
-    ok = ok && buf_add(b,
-                       SPAN("\"},{\"role\":\"user\",\"content\":\"What do the drafts say?\"},"
-                            "{\"role\":\"assistant\",\"content\":\""),
-                       NULL);
-    add_prose(b, fill / 4);
-    ok = ok && buf_add(b, SPAN("\"},{\"role\":\"user\",\"content\":\""), NULL);
-    add_prose(b, fill - 2 * (fill / 4));
-    ok = ok && buf_addf(b, NULL, "\"}],\"temperature\":0.7,\"max_tokens\":1024,\"stream\":%s}",
-                        o->stream ? "true" : "false");
-    bench_must(ok, "a body");
-}
-
 static void make_request(struct load *l)
 {
     const struct options *o = &l->o;
     struct buf body;
     buf_init(&body, MIB(64));
     buf_init(&l->request, MIB(65));
-    make_body(o, &body);
+    load_request_body(&o->request, &body);
     bool ok =
         buf_addf(&l->request, NULL,
                  "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%lld\r\ncontent-type: application/json\r\n"
@@ -173,6 +140,8 @@ static void make_want(struct load *l)
     buf_init(&l->want, MIB(64));
     for (unsigned i = 0; i < shape_count(&s); i++)
         shape_piece(&s, i, &l->want);
+    for (unsigned i = 0; i < s.args; i++)
+        shape_args_piece(&s, i, &l->want);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -395,19 +364,14 @@ static void hold(void)
 /* --- options ---------------------------------------------------------------------------------- */
 
 static const struct option long_options[] = {
-    {"port", required_argument, NULL, 'p'},
-    {"path", required_argument, NULL, 'u'},
-    {"model", required_argument, NULL, 'm'},
-    {"expect", required_argument, NULL, 'e'},
-    {"conns", required_argument, NULL, 'c'},
-    {"ms", required_argument, NULL, 't'},
-    {"requests", required_argument, NULL, 'n'},
-    {"body", required_argument, NULL, 'b'},
-    {"key", required_argument, NULL, 'k'},
-    {"timeout", required_argument, NULL, 'T'},
-    {"stream", no_argument, NULL, 's'},
-    {"hold", no_argument, NULL, 'h'},
-    {0},
+    {"port", required_argument, NULL, 'p'},     {"path", required_argument, NULL, 'u'},
+    {"model", required_argument, NULL, 'm'},    {"expect", required_argument, NULL, 'e'},
+    {"conns", required_argument, NULL, 'c'},    {"ms", required_argument, NULL, 't'},
+    {"requests", required_argument, NULL, 'n'}, {"body", required_argument, NULL, 'b'},
+    {"messages", required_argument, NULL, 'M'}, {"tools", required_argument, NULL, 'L'},
+    {"dialect", required_argument, NULL, 'd'},  {"key", required_argument, NULL, 'k'},
+    {"timeout", required_argument, NULL, 'T'},  {"stream", no_argument, NULL, 's'},
+    {"hold", no_argument, NULL, 'h'},           {0},
 };
 
 static void set_option(struct options *o, int c, const char *name)
@@ -420,7 +384,7 @@ static void set_option(struct options *o, int c, const char *name)
         o->path = optarg;
         break;
     case 'm':
-        o->model = optarg;
+        o->request.model = optarg;
         break;
     case 'e':
         o->expect = optarg;
@@ -435,7 +399,17 @@ static void set_option(struct options *o, int c, const char *name)
         o->requests = bench_number(name, optarg);
         break;
     case 'b':
-        o->body_bytes = bench_number(name, optarg);
+        o->request.body_bytes = (size_t)bench_number(name, optarg);
+        break;
+    case 'M':
+        o->request.messages = (unsigned)bench_number(name, optarg);
+        break;
+    case 'L':
+        o->request.tools = (unsigned)bench_number(name, optarg);
+        break;
+    case 'd':
+        if (!load_dialect(span_of(optarg), &o->request.dialect))
+            bench_die("--dialect: chat, messages or responses");
         break;
     case 'k':
         o->key = optarg;
@@ -444,15 +418,16 @@ static void set_option(struct options *o, int c, const char *name)
         o->timeout_s = bench_number(name, optarg);
         break;
     case 's':
-        o->stream = true;
+        o->request.stream = true;
         break;
     case 'h':
-        o->stream = o->hold = true;
+        o->request.stream = o->hold = true;
         break;
     default:
         bench_die("usage: load --port N --model ID [--expect SHAPE] [--conns N] [--ms N | "
-                  "--requests N]\n       [--stream] [--hold] [--body BYTES] [--path PATH] "
-                  "[--key KEY] [--timeout SECONDS]");
+                  "--requests N]\n       [--dialect chat|messages|responses] [--stream] [--hold] "
+                  "[--body BYTES]\n       [--messages N] [--tools N] [--path PATH] [--key KEY] "
+                  "[--timeout SECONDS]");
     }
 }
 
@@ -460,16 +435,17 @@ static struct options read_options(int argc, char **argv)
 {
     struct options o = {.conns = 1,
                         .seconds_ms = 1000,
-                        .body_bytes = 1800,
-                        .timeout_s = 20,
-                        .path = "/v1/chat/completions"};
+                        .request = {.body_bytes = 1800, .messages = 4},
+                        .timeout_s = 20};
     int at_option = 0;
     for (int c; (c = getopt_long(argc, argv, "", long_options, &at_option)) != -1;)
         set_option(&o, c, c == '?' ? "" : long_options[at_option].name);
-    if (o.port == 0 || !o.model || o.conns == 0)
+    if (o.port == 0 || !o.request.model || o.conns == 0)
         set_option(&o, '?', "");
     if (!o.expect)
-        o.expect = o.model;
+        o.expect = o.request.model;
+    if (!o.path)
+        o.path = load_path(o.request.dialect);
     if (o.hold)
         o.requests = o.conns;
     return o;
@@ -502,7 +478,7 @@ int main(int argc, char **argv)
     bench_must(l.conns != NULL, "connections");
     for (size_t i = 0; i < n; i++) {
         l.conns[i].fd = -1;
-        answer_init(&l.conns[i].answer, buf_span(&l.want), l.o.stream);
+        answer_init(&l.conns[i].answer, buf_span(&l.want), l.o.request.dialect, l.o.request.stream);
     }
     run(&l);
     if (all_held(&l)) {

@@ -8,9 +8,40 @@
 /* A held buffer above this is given back after its answer, so that the client stays small. */
 #define KEEP_BYTES KIB(16)
 
-void answer_init(struct answer *a, struct span want, bool stream)
+/* Where in a dialect's JSON things stand. */
+static const struct form {
+    struct span text, args;  /* before a piece in a stream */
+    struct span whole;       /* before the text of a body */
+    struct span end[2];      /* why it has ended: of its own, with a call */
+    struct span last, error; /* what the last frame of a stream begins with, an error */
+} forms[] = {
+    [BENCH_CHAT] = {SPAN_INIT("\"content\":\""),
+                    SPAN_INIT("\"arguments\":\""),
+                    SPAN_INIT("\"content\":\""),
+                    {SPAN_INIT("\"finish_reason\":\"stop\""),
+                     SPAN_INIT("\"finish_reason\":\"tool_calls\"")},
+                    SPAN_INIT("[DONE]"),
+                    SPAN_INIT("{\"error\"")},
+    [BENCH_MESSAGES] = {SPAN_INIT("_delta\",\"text\":\""),
+                        SPAN_INIT("\"partial_json\":\""),
+                        SPAN_INIT("\"text\":\""),
+                        {SPAN_INIT("\"stop_reason\":\"end_turn\""),
+                         SPAN_INIT("\"stop_reason\":\"tool_use\"")},
+                        SPAN_INIT("{\"type\":\"message_stop\""),
+                        SPAN_INIT("{\"type\":\"error\"")},
+    /* Text and arguments have one name; the whole of both stands again in the last frame. */
+    [BENCH_RESPONSES] = {SPAN_INIT("\"delta\":\""),
+                         SPAN_INIT("\"delta\":\""),
+                         SPAN_INIT("\"text\":\""),
+                         {SPAN_INIT("\"status\":\"completed\""),
+                          SPAN_INIT("\"status\":\"completed\"")},
+                         SPAN_INIT("{\"type\":\"response.completed\""),
+                         SPAN_INIT("{\"type\":\"error\"")},
+};
+
+void answer_init(struct answer *a, struct span want, enum bench_dialect dialect, bool stream)
 {
-    *a = (struct answer){.want = want, .stream = stream};
+    *a = (struct answer){.want = want, .dialect = dialect, .stream = stream};
     buf_init(&a->held, HELD_MAX);
 }
 
@@ -27,7 +58,7 @@ void answer_clear(struct answer *a)
         buf_init(&held, HELD_MAX);
     }
     buf_clear(&held);
-    *a = (struct answer){.want = a->want, .stream = a->stream, .held = held};
+    *a = (struct answer){.want = a->want, .dialect = a->dialect, .stream = a->stream, .held = held};
 }
 
 static bool wrong(struct answer *a, const char *what, struct span seen)
@@ -55,43 +86,55 @@ static bool on_text(struct answer *a, struct span text, int64_t now_ns)
     return true;
 }
 
-static bool on_content(struct answer *a, struct span json, int64_t now_ns)
+/* A JSON string's bytes; json stands behind its opening quote. */
+static struct span string_of(struct span json)
 {
-    struct span key = SPAN("\"content\":\"");
+    size_t n = 0;
+    while (n < json.n && json.p[n] != '"')
+        n += json.p[n] == '\\' ? 2 : 1;
+    return span_upto(json, n);
+}
+
+static bool on_content(struct answer *a, struct span json, struct span key, int64_t now_ns)
+{
     size_t at = span_index(json, key);
-    if (at == json.n)
-        return true;
-    struct span rest = span_from(json, at + key.n);
-    return on_text(a, span_upto(rest, span_find(rest, "\"")), now_ns);
+    return at == json.n || on_text(a, string_of(span_from(json, at + key.n)), now_ns);
 }
 
 static bool on_done(struct answer *a)
 {
     if (!a->finished)
-        return wrong(a, "no finish_reason before the end", SPAN(""));
+        return wrong(a, "no reason before the end", SPAN(""));
     if (a->at != a->want.n)
         return wrong(a, "the text ends too early", span_from(a->want, a->at));
     a->done = true;
     return true;
 }
 
+static bool has(struct span json, struct span needle)
+{
+    return span_index(json, needle) < json.n;
+}
+
 static bool on_frame(struct answer *a, struct span json, int64_t now_ns)
 {
+    const struct form *f = &forms[a->dialect];
     if (a->done)
         return wrong(a, "a frame behind the end", json);
-    if (span_eq(json, SPAN("[DONE]")))
-        return on_done(a);
-    if (span_starts(json, SPAN("{\"error\"")))
+    if (span_starts(json, f->error))
         return wrong(a, "an error frame", json);
-    if (span_index(json, SPAN("\"finish_reason\":\"stop\"")) < json.n)
-        a->finished = true;
-    return on_content(a, json, now_ns);
+    a->finished = a->finished || has(json, f->end[0]) || has(json, f->end[1]);
+    if (span_starts(json, f->last))
+        return on_done(a);
+    size_t before = a->at;
+    return on_content(a, json, f->text, now_ns) &&
+           (a->at > before || on_content(a, json, f->args, now_ns));
 }
 
 static bool on_line(struct answer *a, struct span line, int64_t now_ns)
 {
     line = span_trim(line);
-    if (line.n == 0 || line.p[0] == ':')
+    if (line.n == 0 || line.p[0] == ':' || span_starts(line, SPAN("event:")))
         return true;
     if (!span_starts(line, SPAN("data:")))
         return wrong(a, "no line of a stream", line);
@@ -121,11 +164,12 @@ static bool on_stream(struct answer *a, struct span bytes, int64_t now_ns)
 /* One body, whole. */
 static bool on_body(struct answer *a, struct span body, int64_t now_ns)
 {
-    if (!on_content(a, body, now_ns))
+    const struct form *f = &forms[a->dialect];
+    if (!on_content(a, body, f->whole, now_ns))
         return false;
-    if (span_index(body, SPAN("\"usage\":{")) == body.n)
+    if (!has(body, SPAN("\"usage\":{")))
         return wrong(a, "a body without usage", body);
-    a->finished = span_index(body, SPAN("\"finish_reason\":\"stop\"")) < body.n;
+    a->finished = has(body, f->end[0]);
     return on_done(a);
 }
 
@@ -264,6 +308,6 @@ enum answer_status answer_feed(struct answer *a, struct span bytes, int64_t now_
         return ANSWER_MORE;
     bool ok = a->stream || on_body(a, buf_span(&a->held), now_ns);
     if (ok && !a->done)
-        ok = wrong(a, "the stream ends without [DONE]", SPAN(""));
+        ok = wrong(a, "the stream ends without its last frame", SPAN(""));
     return ok ? ANSWER_WHOLE : ANSWER_WRONG;
 }

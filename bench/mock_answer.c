@@ -176,13 +176,32 @@ static void delta_frame(struct framer *f, const char *open, unsigned i, struct s
     close_frame(f);
 }
 
+/* A call as OpenAI sends it: id and name with the first piece, then arguments alone. */
+static void call_frames(struct framer *f)
+{
+    const struct shape *s = &f->a->shape;
+    for (unsigned i = 0; i < s->args; i++) {
+        open_frame(f);
+        bench_must(
+            buf_addf(&f->frame, NULL, "{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,%s",
+                     i == 0 ? "\"id\":\"call_0123456789\",\"type\":\"function\",\"function\":"
+                              "{\"name\":\"tool_0\",\"arguments\":\""
+                            : "\"function\":{\"arguments\":\""),
+            "a frame");
+        shape_args_piece(s, i, &f->frame);
+        bench_must(
+            buf_add(&f->frame, SPAN("\"}}]},\"logprobs\":null,\"finish_reason\":null}"), NULL),
+            "a frame");
+        close_frame(f);
+    }
+}
+
 static void end_frames(struct framer *f, struct span request)
 {
     open_frame(f);
-    bench_must(buf_add(&f->frame,
-                       SPAN("{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":"
-                            "\"stop\"}"),
-                       NULL),
+    bench_must(buf_addf(&f->frame, NULL,
+                        "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"}",
+                        f->a->shape.args > 0 ? "tool_calls" : "stop"),
                "a frame");
     close_frame(f);
     if (f->usage) {
@@ -198,29 +217,123 @@ static void end_frames(struct framer *f, struct span request)
     bench_must(buf_add(&f->a->bytes, SPAN("0\r\n\r\n"), NULL), "a stream's end");
 }
 
-static struct mock_answer *streamed(struct span id, const struct shape *s, bool usage,
-                                    struct span request)
+static void stream_init(struct framer *f, struct span id, const struct shape *s)
 {
-    unsigned n = s->verdict ? 1 : shape_count(s);
-    struct mock_answer *a = answer_new(s, n + 1);
-    struct framer f = {.a = a, .id = id, .usage = usage};
-    buf_init(&f.frame, TEXT_MAX);
-    bench_must(buf_add(&a->bytes,
+    *f = (struct framer){.a = answer_new(s, shape_count(s) + 2), .id = id};
+    buf_init(&f->frame, TEXT_MAX);
+    bench_must(buf_add(&f->a->bytes,
                        SPAN("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
                             "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n"
                             "x-request-id: req_mock\r\n\r\n"),
                        NULL),
                "a head");
+}
+
+static struct mock_answer *stream_end(struct framer *f)
+{
+    end_step(f->a);
+    buf_done(&f->frame);
+    return f->a;
+}
+
+static struct mock_answer *streamed(struct span id, const struct shape *s, bool usage,
+                                    struct span request)
+{
+    unsigned n = s->verdict ? 1 : shape_count(s);
+    struct framer f;
+    stream_init(&f, id, s);
+    f.usage = usage;
     delta_frame(&f, "\"role\":\"assistant\",\"content\":\"", UINT32_MAX, request);
     for (unsigned i = 0; i < n; i++) {
         delta_frame(&f, "\"content\":\"", i, request);
         if (i + 1 < n && (s->pace_ms > 0 || s->hold))
-            end_step(a);
+            end_step(f.a);
     }
+    call_frames(&f);
     end_frames(&f, request);
-    end_step(a);
-    buf_done(&f.frame);
-    return a;
+    return stream_end(&f);
+}
+
+/* --- a stream of Anthropic's ------------------------------------------------------------------ */
+
+/* An event is its name, the data's members behind `type`, and one HTTP chunk. */
+static void open_event(struct framer *f, const char *name, const char *members)
+{
+    bench_must(
+        buf_addf(&f->frame, NULL, "event: %s\ndata: {\"type\":\"%s\"%s", name, name, members),
+        "an event");
+}
+
+static void close_event(struct framer *f, const char *tail)
+{
+    bench_must(buf_addf(&f->frame, NULL, "%s}\n\n", tail), "an event");
+    add_frame(f);
+}
+
+static void event(struct framer *f, const char *name, const char *members)
+{
+    open_event(f, name, members);
+    close_event(f, "");
+}
+
+static void text_events(struct framer *f)
+{
+    const struct shape *s = &f->a->shape;
+    event(f, "content_block_start",
+          ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+    for (unsigned i = 0; i < shape_count(s); i++) {
+        open_event(f, "content_block_delta",
+                   ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"");
+        shape_piece(s, i, &f->frame);
+        close_event(f, "\"}");
+        if (i + 1 < shape_count(s) && (s->pace_ms > 0 || s->hold))
+            end_step(f->a);
+    }
+    event(f, "content_block_stop", ",\"index\":0");
+}
+
+static void call_events(struct framer *f)
+{
+    const struct shape *s = &f->a->shape;
+    if (s->args == 0)
+        return;
+    event(f, "content_block_start",
+          ",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":\"toolu_0123456789\","
+          "\"name\":\"tool_0\",\"input\":{}}");
+    for (unsigned i = 0; i < s->args; i++) {
+        open_event(f, "content_block_delta",
+                   ",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"");
+        shape_args_piece(s, i, &f->frame);
+        close_event(f, "\"}");
+    }
+    event(f, "content_block_stop", ",\"index\":1");
+}
+
+struct mock_answer *mock_answer_messages(struct span id, const struct shape *s, struct span request)
+{
+    struct framer f;
+    unsigned in = (unsigned)(request.n / 4 + 1);
+    stream_init(&f, id, s);
+    open_event(&f, "message_start",
+               ",\"message\":{\"id\":\"msg_0123456789\",\"type\":\"message\",");
+    bench_must(buf_addf(&f.frame, NULL,
+                        "\"role\":\"assistant\",\"model\":\"%.*s\",\"content\":[],\"stop_reason\":"
+                        "null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%u,"
+                        "\"output_tokens\":1}",
+                        SPAN_ARG(id), in),
+               "an event");
+    close_event(&f, "}");
+    text_events(&f);
+    call_events(&f);
+    open_event(&f, "message_delta", ",\"delta\":{\"stop_reason\":");
+    bench_must(buf_addf(&f.frame, NULL,
+                        "\"%s\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":%u}",
+                        s->args > 0 ? "tool_use" : "end_turn", shape_count(s) + 1),
+               "an event");
+    close_event(&f, "");
+    event(&f, "message_stop", "");
+    bench_must(buf_add(&f.a->bytes, SPAN("0\r\n\r\n"), NULL), "a stream's end");
+    return stream_end(&f);
 }
 
 struct mock_answer *mock_answer_new(struct span id, const struct shape *s, bool stream, bool usage,

@@ -1,11 +1,12 @@
-/* bench/mock_upstream.c - an OpenAI-compatible server with no model behind it: what the model's id
- * says (shape.h) is what it answers, at once or to the millisecond.
+/* bench/mock_upstream.c - a server of OpenAI's and Anthropic's form with no model behind it: what
+ * the model's id says (shape.h) is what it answers, at once or to the millisecond.
  *
  *   mock_upstream --port 9100      says "ready PORT" on stdout; port 0 takes a free one
  *
- * POST /v1/chat/completions, GET /v1/models, GET /stats (what it has counted). One thread, one
- * epoll, answers made once: it must cost less than what is measured beside it. It trusts its client
- * in all but the framing, and speaks HTTP/1.1 with content-length requests only. */
+ * POST /v1/chat/completions, POST /v1/messages (streams only), GET /v1/models, GET /stats (what it
+ * has counted). One thread, one epoll, answers made once: it must cost less than what is measured
+ * beside it. It trusts its client in all but the framing, and speaks HTTP/1.1 with content-length
+ * requests only. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -42,7 +43,7 @@ struct conn {
 struct mock {
     int epoll;
     int listener;
-    struct map *answers; /* by "id\tstream\tusage" */
+    struct map *answers; /* by "id\tform\tusage" */
     struct conn **heap;  /* heap[1..n_heap], by due_ns: whose step is due first */
     size_t n_heap, cap_heap;
     uint64_t requests, streams, left; /* left: connections closed under an answer */
@@ -198,14 +199,15 @@ static bool refuse(struct mock *m, struct conn *c, int status, const char *why)
     return begin(m, c, a, true);
 }
 
-static bool chat(struct mock *m, struct conn *c, struct span body)
+static bool answer(struct mock *m, struct conn *c, struct span body, bool messages)
 {
     struct span id = model_of(body);
     bool stream = json_true(body, SPAN("\"stream\":"));
     bool usage = stream && json_true(body, SPAN("\"include_usage\":"));
     struct shape s;
     char key[128];
-    int n = snprintf(key, sizeof key, "%.*s\t%d\t%d", SPAN_ARG(span_upto(id, 100)), stream, usage);
+    int n = snprintf(key, sizeof key, "%.*s\t%d\t%d", SPAN_ARG(span_upto(id, 100)),
+                     stream + 2 * messages, usage);
     m->requests++;
     m->streams += stream;
     struct mock_answer *a = map_get(m->answers, span_make(key, (size_t)n));
@@ -213,7 +215,10 @@ static bool chat(struct mock *m, struct conn *c, struct span body)
         return begin(m, c, a, false);
     if (id.n == 0 || id.n > 100 || !shape_parse(id, &s))
         return refuse(m, c, 404, "no such model: see bench/shape.h for the names of models");
-    a = mock_answer_new(id, &s, stream, usage, body);
+    if (!stream && (messages || s.args > 0))
+        return refuse(m, c, 400, "this is streamed only");
+    a = messages ? mock_answer_messages(id, &s, body)
+                 : mock_answer_new(id, &s, stream, usage, body);
     if (s.verdict)
         return begin(m, c, a, true);
     char *kept = mem_dup(key, (size_t)n);
@@ -233,7 +238,9 @@ static bool stats(struct mock *m, struct conn *c)
 static bool dispatch(struct mock *m, struct conn *c, struct span head, struct span body)
 {
     if (span_starts(head, SPAN("POST /v1/chat/completions ")))
-        return chat(m, c, body);
+        return answer(m, c, body, false);
+    if (span_starts(head, SPAN("POST /v1/messages ")))
+        return answer(m, c, body, true);
     if (span_starts(head, SPAN("GET /v1/models ")))
         return begin(m, c,
                      mock_answer_json(200, SPAN("{\"object\":\"list\",\"data\":[{\"id\":\"n32\","

@@ -62,6 +62,7 @@ state_dir: {dir}/state
 {key}
 providers:
   mock: {{kind: openai, base_url: "http://127.0.0.1:{mock}/v1", price: {price}}}
+  claude: {{kind: anthropic, base_url: "http://127.0.0.1:{mock}/v1", price: {price}}}
 fusions:
   zero: {{panel: [mock/n32-as-a, mock/n32-as-b, mock/n32-as-c], judge: mock/n32-as-j, quorum: 3}}
   delays: {{panel: [mock/d60, mock/d80, mock/d100], judge: mock/d40, quorum: 3}}
@@ -262,6 +263,7 @@ class Rig:
     # --- load ---------------------------------------------------------------------------------
 
     def load_argv(self, system, model, expect, stream, recipe, options):
+        """recipe: the model's name as it stands, without the system's prefix."""
         argv = [self.tools / "load", "--port", system.stream_port if stream else system.port,
                 "--model", model if recipe else system.prefix + model, "--expect", expect or model]
         if stream:

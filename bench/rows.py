@@ -46,13 +46,23 @@ class Bench:
 
     def measure(self, row, names, model, ms=None, **load):
         """Results by system, a list over the repeats; a short run first, which does not count."""
+        return self.measure_each(row, {n: dict(load, model=model, system=n) for n in names}, ms)
+
+    def measure_each(self, row, loads, ms=None):
+        """The same for loads that differ in more than the system; results by the loads' names."""
         ms = ms or self.ms
-        results = {n: [] for n in names}
-        for n in names:
-            self.rig.load(row + " (warm-up)", self.system(n), model, **load, ms=max(ms // 8, 100))
+        results = {n: [] for n in loads}
+
+        def one(name, suffix, ms):
+            load = dict(loads[name], ms=ms)
+            system = self.system(load.pop("system"))
+            return self.rig.load(f"{row}{suffix}", system, load.pop("model"), **load)
+
+        for n in loads:
+            one(n, " (warm-up)", max(ms // 8, 100))
         for _ in range(self.repeats):
-            for n in names:
-                results[n].append(self.rig.load(row, self.system(n), model, **load, ms=ms))
+            for n in loads:
+                results[n].append(one(n, "", ms))
         return results
 
 
@@ -252,6 +262,106 @@ def modes(b):
     return lines
 
 
+# --- dialects -------------------------------------------------------------------------------------
+
+PLAIN = "chat to chat"
+
+
+def pairs(**options):
+    """Loads of fusor by what the client and the upstream speak. Where an upstream speaks Anthropic's
+    dialect it is the same mock."""
+    sides = {PLAIN: ("chat", "mock"), "Messages to chat": ("messages", "mock"),
+             "Responses to chat": ("responses", "mock"), "chat to Messages": ("chat", "claude")}
+
+    def load(dialect, provider, model="n32", **more):
+        return dict(more, system="fusor", dialect=dialect, model=f"{provider}/{model}",
+                    expect=model, recipe=True)
+
+    return {what: load(*side, **options) for what, side in sides.items()}
+
+
+def translate(b):
+    """A small chat from one dialect into another, beside the same chat without."""
+    if not b.with_fusor:
+        return []
+    lines = []
+    for how, stream in (("not streamed", False), ("stream in a burst", True)):
+        cost = mid(b.measure_each(f"translate, {how}", pairs(conns=64, stream=stream)), cpu)
+        for what, us in cost.items():
+            bound = 60 if what == "Messages to chat" else None
+            lines.append(Line(f"{what}, {how}, 64 clients: CPU us", {"fusor": us},
+                              f"<= {bound}" if bound else "", us <= bound if bound else None,
+                              aside="" if what == PLAIN else f"{us / cost[PLAIN]:.2f} x plain"))
+    return lines
+
+
+LONG_BYTES = 1000000
+LONG = {"body": LONG_BYTES, "messages": 500}
+
+
+def long(b):
+    """A long conversation: what it waits for us, and what it takes while it is under way."""
+    chosen = {n: p for n, p in pairs(conns=1, **LONG).items() if n in (PLAIN, "Messages to chat")}
+    loads = {n: dict(LONG, system=n, model="n32", conns=1) for n in b.names("direct", "nginx")}
+    r = mid(b.measure_each("long", loads | (chosen if b.with_fusor else {})), p50_ms)
+    lines = []
+    for what in chosen if b.with_fusor else ():
+        total = {"fusor": r[what]} | {n: r[n] for n in loads}
+        added = {n: v - r["direct"] for n, v in gateways(total).items()} if "direct" in r else {}
+        lines.append(Line(f"1 MB in 500 messages, {what}: p50 added, ms", added, "<= 5",
+                          below(added, 5), ratio(added), digits=2))
+    return lines + [long_memory(b, what) for what in chosen if b.with_fusor]
+
+
+def long_memory(b, what, count=16):
+    """All are under way at once: the upstream answers only when the last has come."""
+    s = b.fresh("fusor")
+
+    def load(model, **options):
+        one = pairs(model=model, conns=count, **options)[what]
+        del one["system"]
+        b.rig.load("long memory", s, **one)
+
+    load("n32", requests=4 * count)
+    before = rigs.memory_of(s.pid)
+    load("d1500-n2", requests=count, **LONG)
+    each = (rigs.memory_of(s.pid, "VmHWM") - before) / count / LONG_BYTES
+    b.rig.note({"row": "long memory", "what": what, "times": each})
+    b.rig.stop(s.pid)
+    return Line(f"  {count} at once, {what}: peak memory, times its size", {"fusor": each}, "<= 3",
+                each <= 3, digits=2)
+
+
+# Half and whole: what costs more than twice as much for twice the work is not linear.
+PARTS = {
+    "messages and tools": ({"messages": 1000, "tools": 64, "body": 150000, "model": "n2"},
+                           {"messages": 2000, "tools": 128, "body": 300000, "model": "n2"}),
+    "deltas and pieces": ({"stream": True, "tools": 1, "model": "n2000-t1000"},
+                          {"stream": True, "tools": 1, "model": "n4000-t2000"}),
+}
+
+
+def many_parts(b):
+    """CPU time of requests and answers with very many parts, at N and at 2N."""
+    if not b.with_fusor:
+        return []
+    lines = []
+    for name, (half, whole) in PARTS.items():
+        loads = {}
+        for what in pairs():
+            loads[what, 1] = pairs(conns=2, **half)[what]
+            loads[what, 2] = pairs(conns=2, **whole)[what]
+        r = mid(b.measure_each(f"many parts, {name}", loads, max(b.ms // 2, 400)), cpu)
+        counts = ("2,000 messages, 128 tools" if "messages" in whole
+                  else "4,000 deltas, a call in 2,000 pieces")
+        for what in pairs():
+            times = r[what, 2] / r[what, 1]
+            lines.append(Line(f"{counts}, {what}: CPU ms", {"fusor": r[what, 2] / 1000},
+                              "<= 2.2 x half of it", times <= 2.2, digits=2,
+                              aside=f"{times:.2f} x half"))
+    return lines
+
+
 # --- memory and start -----------------------------------------------------------------------------
 
 
@@ -304,7 +414,8 @@ def large(b):
 
 ROWS = {
     "chat": passthrough, "booked": booked, "latency": added_latency, "burst": burst,
-    "paced": paced, "fused": fused_burst, "delays": fused_delays, "modes": modes, "idle": idle,
+    "paced": paced, "fused": fused_burst, "delays": fused_delays, "modes": modes,
+    "translate": translate, "long": long, "many_parts": many_parts, "idle": idle,
     "streams": idle_streams, "large": large, "many": many,
 }
 

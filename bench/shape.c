@@ -36,6 +36,8 @@ static bool read_field(struct span f, struct shape *s)
         return number(f, 600000, &s->delay_ms);
     case 'p':
         return number(f, 600000, &s->pace_ms);
+    case 't':
+        return number(f, MAX_PIECES, &s->args) && s->args >= 2;
     case 'c':
         s->choice = f.p[1];
         return f.n == 2 && f.p[1] >= 'A' && f.p[1] <= 'Z';
@@ -73,6 +75,14 @@ void shape_piece(const struct shape *s, unsigned i, struct buf *out)
     size_t at = i * 7 % (sizeof words - 1);
     for (unsigned k = 5; k < s->piece_bytes; k++, at = (at + 1) % (sizeof words - 1))
         bench_must(buf_add_char(out, words[at], NULL), "a piece");
+}
+
+void shape_args_piece(const struct shape *s, unsigned i, struct buf *out)
+{
+    bool ok = i == 0             ? buf_add(out, SPAN("{\\\"lines\\\":[0"), NULL)
+              : i + 1 == s->args ? buf_add(out, SPAN("]}"), NULL)
+                                 : buf_addf(out, NULL, ",%u", 1000000 + i);
+    bench_must(ok, "a piece");
 }
 
 int64_t bench_number(const char *option, const char *text)

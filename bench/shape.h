@@ -7,6 +7,7 @@
  *   d60      the first byte comes after 60 ms
  *   p5       5 ms from piece to piece; without it, all in one write
  *   cB       a last piece says " The answer is B."
+ *   t20      behind the text a call of tool_0, its arguments in 20 pieces; streams only
  *   verdict  instead of text, a judge's verdict over the labels that the request asks for
  *   hold     the first piece, and then nothing for ever
  *   as-NAME  no meaning: tells apart models that answer the same
@@ -19,10 +20,13 @@
 #include "base/buf.h"
 
 struct shape {
-    unsigned pieces, piece_bytes, delay_ms, pace_ms;
+    unsigned pieces, piece_bytes, delay_ms, pace_ms, args;
     char choice; /* 0: none */
     bool verdict, hold;
 };
+
+/* What a client or an upstream speaks: the names of --dialect. */
+enum bench_dialect { BENCH_CHAT, BENCH_MESSAGES, BENCH_RESPONSES };
 
 /* False: not an id of this form. */
 MUST_USE bool shape_parse(struct span id, struct shape *out);
@@ -30,6 +34,8 @@ MUST_USE bool shape_parse(struct span id, struct shape *out);
 unsigned shape_count(const struct shape *s);
 /* Adds the i-th piece: its number, then words; plain ASCII that JSON leaves as it is. */
 void shape_piece(const struct shape *s, unsigned i, struct buf *out);
+/* Adds the i-th of s->args pieces of a call's arguments, escaped as inside a JSON string. */
+void shape_args_piece(const struct shape *s, unsigned i, struct buf *out);
 
 /* A whole number from a command line; ends the program when it is none. */
 int64_t bench_number(const char *option, const char *text);

@@ -6,12 +6,14 @@ COLUMNS = ("what", "target", "fusor", "nginx", "direct", "fusor/nginx", "ledger"
 
 
 class Line:
-    """One figure. values: by system. ok: None when there is no target to hold."""
+    """One figure. values: by system. ok: None when there is no target to hold. aside: what else is
+    to be seen beside it."""
 
     def __init__(self, what, values, target="", ok=None, ratio=None, digits=1, ledger="on",
-                 note=""):
+                 note="", aside=""):
         self.what, self.values, self.target, self.ok = what, values, target, ok
         self.ratio, self.digits, self.ledger, self.note = ratio, digits, ledger, note
+        self.aside = aside
 
     def cells(self):
         def show(value, digits=self.digits):
@@ -20,11 +22,12 @@ class Line:
         word = {None: "", True: "ok", False: "over"}[self.ok]
         return (self.what, self.target or "-", *(show(self.values.get(s)) for s in
                                                 ("fusor", "nginx", "direct")),
-                show(self.ratio, 2), self.ledger, "off", self.note or word)
+                show(self.ratio, 2), self.ledger, "off",
+                self.note or ", ".join(filter(None, (word, self.aside))))
 
     def record(self):
         return {k: getattr(self, k) for k in
-                ("what", "target", "values", "ratio", "ok", "ledger", "note")} | {"tls": "off"}
+                ("what", "target", "values", "ratio", "ok", "ledger", "note", "aside")} | {"tls": "off"}
 
 
 def render(lines):

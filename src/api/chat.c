@@ -109,7 +109,12 @@ static bool read_request(struct chat_reply *r, struct err *e)
 {
     struct api_request *rq = r->rq;
     struct arena *a = http_arena(rq->x);
-    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e) || !may_keep(r, e))
+    if (!r->dialect->read_request(a, http_body(rq->x), &r->request, e))
+        return false;
+    /* No second copy of a chat while it is answered; of what passes the body is the only one. */
+    if (!r->request.pass)
+        http_drop_body(rq->x);
+    if (!may_keep(r, e))
         return false;
     r->request.betas = betas_of(rq);
     r->first = r->request.n_instructions;

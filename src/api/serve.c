@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "api/app_priv.h"
+#include "base/limits.h"
 #include "base/mem.h"
 
 /* The signals' handles live on the control loop until app_free() has written everything: the
@@ -186,6 +187,7 @@ static void say_hello(const struct app *a)
 bool app_serve(struct app *a, struct err *e)
 {
     (void)signal(SIGPIPE, SIG_IGN);
+    mem_keep_freed(LIMIT_KEPT_HEAP_BYTES, LIMIT_KEPT_BLOCK_BYTES);
     if (!open_sockets(a, e))
         return false;
     bool ok = watch_signals(a, e);

@@ -9,6 +9,10 @@
 
 /* Memory of one request: parsed body, messages, prompts. */
 #define LIMIT_ARENA_BYTES MIB(256)
+/* What a worker's heap keeps of freed memory, blocks of at least BLOCK not at all: twice what a
+ * request of a megabyte takes, whose largest block is one of two. */
+#define LIMIT_KEPT_HEAP_BYTES  MIB(8)
+#define LIMIT_KEPT_BLOCK_BYTES MIB(4)
 /* HTTP head: bytes of start line and fields together, number of fields, one target. */
 #define LIMIT_HEAD_BYTES   KIB(32)
 #define LIMIT_HEAD_FIELDS  100

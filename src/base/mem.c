@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static atomic_ulong countdown; /* allocations up to the one that fails; 0: off */
 static atomic_bool has_failed;
@@ -60,6 +63,15 @@ char *mem_dup(const void *p, size_t n)
         memcpy(copy, p, n);
     copy[n] = '\0';
     return copy;
+}
+
+void mem_keep_freed(size_t heap_bytes, size_t block_bytes)
+{
+#ifdef __GLIBC__
+    /* Both: to set one keeps the library from raising the other by itself. */
+    (void)mallopt(M_TRIM_THRESHOLD, (int)heap_bytes);
+    (void)mallopt(M_MMAP_THRESHOLD, (int)block_bytes);
+#endif
 }
 
 void mem_fail_at(unsigned long n)

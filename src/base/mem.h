@@ -19,6 +19,12 @@ void mem_free(void *p);
 /* owned copy with a NUL after it. */
 MUST_USE char *mem_dup(const void *p, size_t n);
 
+/* What is freed stays for the next allocation instead of going back to the system: up to so many
+ * bytes at the end of each thread's heap, blocks of less than so many. Without it a request of a
+ * megabyte may touch all its pages anew. For the whole process; nothing where the C library has no
+ * such setting. */
+void mem_keep_freed(size_t heap_bytes, size_t block_bytes);
+
 /* Tests: the n-th allocation from now on fails (once); 0 switches off. */
 void mem_fail_at(unsigned long n);
 /* Tests: true when the armed failure has happened. */

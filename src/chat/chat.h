@@ -95,9 +95,9 @@ enum chat_format { CHAT_FORMAT_UNSET, CHAT_FORMAT_TEXT, CHAT_FORMAT_JSON, CHAT_F
 /* A request that is no chat and passes as it came, but for its model: the client's JSON around the
  * value of `model`. What it is for says chat_request.dialect. */
 struct chat_pass {
-    struct span head, tail;
-    int64_t input_bytes; /* of its text: what the upstream will count tokens of */
-    bool names_url;      /* of something that the upstream may fetch */
+    struct span head, tail; /* borrowed from the client's body, not from the arena */
+    int64_t input_bytes;    /* of its text: what the upstream will count tokens of */
+    bool names_url;         /* of something that the upstream may fetch */
 };
 
 /* A number kept as it was written (JSON text); p NULL: absent. */

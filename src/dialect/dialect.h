@@ -64,7 +64,8 @@ struct dialect {
     struct dialect_header headers[2]; /* what else each of its requests has; name NULL: none */
     const char *betas_header; /* a client's betas of the same dialect go there; NULL: nowhere */
 
-    /* Client's body -> request; values live in the arena. Errors name the field. */
+    /* Client's body -> request; values live in the arena, so that the body may go, but where
+     * out->pass is set. Errors name the field. */
     bool (*read_request)(struct arena *a, struct span body, struct chat_request *out,
                          struct err *e);
     /* The question how many tokens a request has: a body like a request's, without what only an

@@ -27,12 +27,13 @@ struct dialect_writer *resp_writer_new(const struct dialect_reply *r)
     if (!w)
         return NULL;
     w->reply = *r;
-    w->open = w->fusion = RESP_NONE;
+    w->open = w->fusion = w->args_item = RESP_NONE;
     for (size_t i = 0; i < COUNT_OF(w->call_item); i++)
         w->call_item[i] = RESP_NONE;
     chat_collect_init(&w->c, LIMIT_ANSWER_BYTES);
     buf_init(&w->echo, LIMIT_CHAT_BODY_BYTES);
     buf_init(&w->delta, KIB(1));
+    buf_init(&w->args, KIB(1));
     json_w_init(&j, &w->echo, NULL);
     resp_write_echo(&j, r->request);
     if (json_w_end(&j))
@@ -48,6 +49,7 @@ void resp_writer_free(struct dialect_writer *w)
     chat_collect_done(&w->c);
     buf_done(&w->echo);
     buf_done(&w->delta);
+    buf_done(&w->args);
     mem_free(w->items);
     mem_free(w);
 }
@@ -155,32 +157,32 @@ bool resp_add_item(struct resp_event *v, enum resp_kind kind, size_t index, size
     return true;
 }
 
-/* The bytes of the deltas of one part that are the same in each. */
-static bool render_delta(struct resp_event *v, const char *type, size_t item, const char *part,
-                         int64_t index)
+/* The bytes of the deltas of one part, or of one call's arguments, that are the same in each: into
+ * `to`, one of the writer's two. */
+static bool render_delta(struct resp_event *v, struct buf *to, const char *type, size_t item,
+                         const char *part, int64_t index)
 {
-    struct dialect_writer *w = v->w;
     struct json_w j;
-    buf_clear(&w->delta);
-    if (!buf_addf(&w->delta, v->e, "event: %s\ndata: ", type))
+    buf_clear(to);
+    if (!buf_addf(to, v->e, "event: %s\ndata: ", type))
         return false;
-    json_w_init(&j, &w->delta, v->e);
+    json_w_init(&j, to, v->e);
     json_w_obj(&j);
     key_cstr(&j, "type", type);
-    key_cstr(&j, "item_id", w->items[item].id);
+    key_cstr(&j, "item_id", v->w->items[item].id);
     key_i64(&j, "output_index", (int64_t)item);
     if (part)
         key_i64(&j, part, index);
-    return json_w_end(&j) && buf_add(&w->delta, SPAN(",\"sequence_number\":"), v->e);
+    return json_w_end(&j) && buf_add(to, SPAN(",\"sequence_number\":"), v->e);
 }
 
-static bool send_delta(struct resp_event *v, struct span text, bool logprobs)
+static bool send_delta(struct resp_event *v, const struct buf *head, struct span text,
+                       bool logprobs)
 {
-    struct dialect_writer *w = v->w;
-    if (!buf_add(v->out, buf_span(&w->delta), v->e))
+    if (!buf_add(v->out, buf_span(head), v->e))
         return false;
     json_w_init(&v->j, v->out, v->e);
-    json_w_i64(&v->j, w->sequence++);
+    json_w_i64(&v->j, v->w->sequence++);
     return json_w_end(&v->j) && buf_add(v->out, SPAN(",\"delta\":"), v->e) &&
            json_write_str(v->out, text, v->e) &&
            buf_add(v->out, logprobs ? SPAN(",\"logprobs\":[]}\n\n") : SPAN("}\n\n"), v->e);
@@ -267,7 +269,8 @@ static bool open_summary(struct resp_event *v, size_t item)
     json_w_key(&v->j, "part");
     json_w_raw(&v->j, SPAN("{\"type\":\"summary_text\",\"text\":\"\"}"));
     return resp_close_event(v) &&
-           render_delta(v, "response.reasoning_summary_text.delta", item, "summary_index", 0);
+           render_delta(v, &v->w->delta, "response.reasoning_summary_text.delta", item,
+                        "summary_index", 0);
 }
 
 /* --- the open item ---------------------------------------------------------------------------- */
@@ -319,7 +322,8 @@ static bool on_text(struct resp_event *v, struct span text, bool refusal)
         fresh = true;
     }
     if ((fresh || w->delta_refusal != refusal) &&
-        !render_delta(v, refusal ? "response.refusal.delta" : "response.output_text.delta", w->open,
+        !render_delta(v, &w->delta,
+                      refusal ? "response.refusal.delta" : "response.output_text.delta", w->open,
                       "content_index", refusal ? it->refusal_part : it->text_part))
         return false;
     w->delta_refusal = refusal;
@@ -327,7 +331,7 @@ static bool on_text(struct resp_event *v, struct span text, bool refusal)
         it->refusal_n += text.n;
     else
         it->text_n += text.n;
-    return send_delta(v, text, !refusal);
+    return send_delta(v, &w->delta, text, !refusal);
 }
 
 static bool id_is_taken(const struct dialect_writer *w, struct span id)
@@ -360,7 +364,7 @@ static bool on_reasoning(struct resp_event *v, const struct chat_event *ev)
         if (it->text_n == 0 && !open_summary(v, w->open))
             return false;
         it->text_n += ev->text.n;
-        if (!send_delta(v, ev->text, false))
+        if (!send_delta(v, &w->delta, ev->text, false))
             return false;
     }
     return ev->signature.n == 0 || close_open(v, "completed");
@@ -370,12 +374,16 @@ static bool on_reasoning(struct resp_event *v, const struct chat_event *ev)
 
 static bool send_arguments(struct resp_event *v, size_t item, struct span piece)
 {
+    struct dialect_writer *w = v->w;
     if (piece.n == 0)
         return true;
-    if (!resp_open_at(v, "response.function_call_arguments.delta", item, NULL, 0))
-        return false;
-    key_str(&v->j, "delta", piece);
-    return resp_close_event(v);
+    if (w->args_item != item) {
+        w->args_item = RESP_NONE; /* should it fail half way */
+        if (!render_delta(v, &w->args, "response.function_call_arguments.delta", item, NULL, 0))
+            return false;
+        w->args_item = item;
+    }
+    return send_delta(v, &w->args, piece, false);
 }
 
 static bool close_call(struct resp_event *v, size_t item)

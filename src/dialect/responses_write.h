@@ -20,6 +20,8 @@ struct dialect_writer {
     struct chat_collect c; /* all that was said so far */
     struct buf echo;       /* what the object says back, rendered */
     struct buf delta;      /* a delta of the open part up to its sequence number, rendered */
+    struct buf args;       /* the same for arguments of a call */
+    size_t args_item;      /* which args is of */
     struct resp_item *items;
     size_t n, cap;
     size_t open;           /* the item that text or reasoning goes on with */

@@ -161,6 +161,12 @@ struct span http_body(const struct http_exchange *x)
     return (struct span){x->body != NULL ? x->body : "", x->body_n};
 }
 
+void http_drop_body(struct http_exchange *x)
+{
+    mem_free(TAKE(x->body));
+    x->body_n = x->body_cap = 0;
+}
+
 struct arena *http_arena(struct http_exchange *x)
 {
     return x->arena;

@@ -101,9 +101,10 @@ struct span http_header_of(const struct http_exchange *x, const char *lower_name
 /* Names are lower-cased. */
 size_t http_header_count(const struct http_exchange *x);
 struct http_header http_header_at(const struct http_exchange *x, size_t i);
-struct span http_body(const struct http_exchange *x);   /* whole; good while x lives */
-struct arena *http_arena(struct http_exchange *x);      /* freed with x; never NULL */
-bool http_is_local(const struct http_exchange *x);      /* came over the Unix socket */
+struct span http_body(const struct http_exchange *x); /* whole; good while x lives, or till: */
+void http_drop_body(struct http_exchange *x);         /* frees it, from on_request on: empty then */
+struct arena *http_arena(struct http_exchange *x);    /* freed with x; never NULL */
+bool http_is_local(const struct http_exchange *x);    /* came over the Unix socket */
 int64_t http_started_us(const struct http_exchange *x); /* loop time of the head's last byte */
 
 /* --- the answer ------------------------------------------------------------------------------- */

@@ -122,11 +122,26 @@ struct json_decimal json_decimal_of(struct span text)
     return d;
 }
 
+/* What a stream has in each of its chunks: "index":0. JSON has no leading zeros to care for. */
+static bool is_small(struct span text, int64_t *out)
+{
+    int64_t acc = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (i == 18 || text.p[i] < '0' || text.p[i] > '9')
+            return false;
+        acc = 10 * acc + (text.p[i] - '0');
+    }
+    *out = acc;
+    return true;
+}
+
 bool json_i64(json_val *v, int64_t *out)
 {
     struct span text = json_num_text(v);
     if (text.p == NULL)
         return false;
+    if (is_small(text, out))
+        return true;
     struct json_decimal d = json_decimal_of(text);
     int64_t n = (int64_t)(d.whole.n + d.frac.n), point = (int64_t)d.whole.n + d.exp;
     int64_t acc = 0; /* counted downwards, because INT64_MIN has no positive twin */

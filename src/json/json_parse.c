@@ -109,12 +109,19 @@ struct block {
 /* The parser begins with a header and some 50 values and grows by half each time it runs out. */
 #define SPARE_VALUES 64
 
-/* Whether it has so few brackets that it cannot be too deep: a loop that a compiler makes fast. */
+/* Whether it has so few brackets that it cannot be too deep. Counted in bytes, a run of 255 at a
+ * time, with the one bit masked in which '[' and '{' differ: so a compiler makes it fast. */
 static bool is_shallow(struct span text)
 {
     size_t n = 0;
-    for (size_t i = 0; i < text.n; i++)
-        n += (text.p[i] == '{') + (text.p[i] == '[');
+    while (text.n > 0) {
+        struct span run = span_upto(text, UINT8_MAX);
+        uint8_t here = 0;
+        for (size_t i = 0; i < run.n; i++)
+            here = (uint8_t)(here + ((run.p[i] | 0x20) == '{'));
+        n += here;
+        text = span_from(text, run.n);
+    }
     return n <= LIMIT_JSON_DEPTH;
 }
 

@@ -27,16 +27,20 @@ static size_t sequence(const unsigned char *p, size_t n, bool *ok)
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* True when eight bytes are plain: ASCII, no control, quote or backslash. The usual bit tricks for
- * "a byte below n" and "a byte equal to n"; they may see too much behind a true hit, never too
- * little. */
-static bool eight_plain(const unsigned char *p)
+/* Index of the first of eight bytes that is not plain (ASCII, no control, quote or backslash), 8
+ * when all are. The usual bit tricks for "a byte below n" and "a byte equal to n": they may see too
+ * much behind a true hit, never before one. */
+static size_t plain_of_eight(const unsigned char *p)
 {
     uint64_t w;
     memcpy(&w, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    w = __builtin_bswap64(w);
+#endif
     uint64_t quote = w ^ EACH('"'), slash = w ^ EACH('\\');
     uint64_t hits = (w - EACH(0x20)) | (quote - EACH(1)) | (slash - EACH(1)) | w;
-    return (hits & EACH(0x80)) == 0;
+    hits &= EACH(0x80);
+    return hits == 0 ? 8 : (size_t)__builtin_ctzll(hits) / 8;
 }
 
 /* Length of the start of s that goes out unchanged. */
@@ -45,17 +49,19 @@ static size_t plain_run(struct span s)
     const unsigned char *p = (const unsigned char *)s.p;
     size_t i = 0;
     while (i < s.n) {
-        if (s.n - i >= 8 && eight_plain(p + i)) {
-            i += 8;
-            continue;
+        if (s.n - i >= 8) {
+            size_t n = plain_of_eight(p + i);
+            i += n;
+            if (n == 8)
+                continue;
         }
-        /* Not one by one through the test above: text in other scripts would pay it each time. */
-        size_t stop = s.n - i < 8 ? s.n : i + 8;
-        while (i < stop) {
-            bool ok = true;
-            if (p[i] < 0x20 || p[i] == '"' || p[i] == '\\')
-                return i;
-            size_t n = p[i] < 0x80 ? 1 : sequence(p + i, s.n - i, &ok);
+        if (p[i] < 0x20 || p[i] == '"' || p[i] == '\\')
+            return i;
+        i += p[i] < 0x80;
+        /* All of a word at once: text in other scripts would pay the test above for each letter. */
+        while (i < s.n && p[i] >= 0x80) {
+            bool ok;
+            size_t n = sequence(p + i, s.n - i, &ok);
             if (!ok)
                 return i;
             i += n;

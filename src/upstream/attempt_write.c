@@ -41,6 +41,17 @@ static void warn_left(const struct attempt *a, size_t n)
                   LOG_S("model", a->model->name), LOG_S("field", a->notes.ignored[i]));
 }
 
+/* Room for about all of the body at once: a long one would be moved each time it doubles. */
+static bool reserve_body(struct attempt *a, const struct chat_request *r, struct err *e)
+{
+    size_t text = (size_t)a->in_bytes, around = 64 * (r->n_messages + r->n_tools) + KIB(1);
+    size_t about = text + text / 8 + around; /* an eighth: escapes */
+    char *unused;
+    if (r->pass != NULL || about > a->body.max)
+        return true; /* written in one go; too long: refused there */
+    return buf_room(&a->body, about, &unused, e);
+}
+
 static bool write_call(struct attempt *a, const struct chat_request *r, enum chat_fields fields,
                        struct err *e)
 {
@@ -68,5 +79,5 @@ bool attempt_write(struct attempt *a, const struct chat_request *r, const struct
                    struct err *e)
 {
     a->think.state = r->pass || a->provider->config->keep_tags ? THINK_OVER : THINK_BEFORE;
-    return check_urls(a, r, e) && write_call(a, r, o->fields, e);
+    return check_urls(a, r, e) && reserve_body(a, r, e) && write_call(a, r, o->fields, e);
 }

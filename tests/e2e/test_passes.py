@@ -184,6 +184,17 @@ def test_frames_pass_when_they_come(g):
     assert whole.endswith(b"data: [DONE]\n\n") and b"\n:" not in whole
 
 
+@pytest.mark.parametrize("first", ["model", "prompt"])
+def test_a_long_one_goes_to_the_next(g, mock, first):
+    """The client's own bytes, for each of the two that are asked."""
+    text = "longer than a page " * 50_000
+    request = {first: None, "model": "prod", "prompt": text}
+    assert g.ask("POST", PATHS["completions"], request).status == 200
+    calls = mock.calls_now()
+    assert [c.model for c in calls] == ["status:code=503", SAY]
+    assert all(c.body["prompt"] == text for c in calls)
+
+
 # --- names, regions, fallbacks -------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "dialect/dialect.h"
 #include "json/json.h"
+#include "dropped.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,7 +28,7 @@ static void send(struct arena *a, struct span in, struct span model, struct buf 
     struct err e = {0};
     json_val *v;
     buf_clear(out);
-    check(dialect_anthropic_messages.read_request(a, in, &r, &e));
+    check(read_dropped(&dialect_anthropic_messages, a, in, &r, &e));
     if (!dialect_anthropic_messages.write_request(&r, &same, out, &notes, &e)) {
         check(e.cls == ERR_INPUT && e.msg[0] != '\0' && out->n == 0);
         return;
@@ -59,7 +60,7 @@ static void other(struct arena *a, const struct dialect *from, const struct dial
     struct buf out;
     struct err e = {0};
     json_val *v;
-    if (!from->read_request(a, in, &r, &e)) {
+    if (!read_dropped(from, a, in, &r, &e)) {
         check(e.cls == ERR_INPUT && e.status == 400 && e.msg[0] != '\0');
         return;
     }
@@ -81,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(a != NULL);
     other(a, &dialect_anthropic_messages, &dialect_openai_chat, in, model);
     other(a, &dialect_openai_chat, &dialect_anthropic_messages, in, model);
-    if (dialect_anthropic_messages.read_request(a, in, &r, &e)) {
+    if (read_dropped(&dialect_anthropic_messages, a, in, &r, &e)) {
         check(dialect_anthropic_messages.read_count(a, in, &r, &e));
         same(a, in, model);
     }

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "dialect/dialect.h"
 #include "json/json.h"
+#include "dropped.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = {0};
     AUTO(arena) a = arena_new(0);
     check(a != NULL);
-    if (!dialect_openai_chat.read_request(a, span_make(data, size), &r, &e))
+    if (!read_dropped(&dialect_openai_chat, a, span_make(data, size), &r, &e))
         return 0;
     send(&r, SPAN("gemini-3-flash-preview"));
     send(&r, SPAN("gemini-2.5-flash"));

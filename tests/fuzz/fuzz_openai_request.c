@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "dialect/dialect.h"
 #include "json/json.h"
+#include "dropped.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,7 +22,7 @@ static void send(struct arena *a, struct span in, struct buf *out)
     struct chat_request r;
     struct err e = {0};
     buf_clear(out);
-    check(dialect_openai_chat.read_request(a, in, &r, &e));
+    check(read_dropped(&dialect_openai_chat, a, in, &r, &e));
     check(dialect_openai_chat.write_request(&r, &same, out, &notes, &e));
 }
 
@@ -60,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_val *v;
     AUTO(arena) a = arena_new(0);
     check(a != NULL);
-    if (!dialect_openai_chat.read_request(a, span_make(data, size), &r, &e)) {
+    if (!read_dropped(&dialect_openai_chat, a, span_make(data, size), &r, &e)) {
         check(e.cls == ERR_INPUT && e.status == 400 && e.msg[0] != '\0');
         return 0;
     }

@@ -709,6 +709,46 @@ static void test_big_bodies(void **state)
     web_close(&w);
 }
 
+/* A body that is dropped before its answer: nothing else of the request goes with it, and the
+ * connection takes the next one. */
+static void test_dropped_bodies(void **state)
+{
+    struct web w;
+    struct http_server_config cfg = config();
+    struct buf out;
+    buf_init(&out, MIB(8));
+    web_open(&w, &cfg);
+    w.hold = true;
+    int fd = raw_connect(w.port);
+    char *body = mem_zalloc(KIB(600));
+    for (size_t i = 0; i < 2; i++) {
+        raw_send(fd, SPAN(POST "Content-Length: 614400\r\n\r\n"));
+        size_t sent = 0;
+        PUMP(w.l, ({
+                 ssize_t n = send(fd, body + sent, KIB(600) - sent, MSG_NOSIGNAL);
+                 sent += n > 0 ? (size_t)n : 0;
+                 sent == KIB(600);
+             }));
+        PUMP(w.l, w.n_held == i + 1);
+        struct http_exchange *x = w.held[i];
+        assert_int_equal(http_body(x).n, KIB(600));
+        http_drop_body(x);
+        assert_int_equal(http_body(x).n, 0);
+        assert_non_null(http_body(x).p);
+        http_drop_body(x);
+        assert_true(span_eq(http_path(x), SPAN("/p")));
+        assert_true(span_eq(http_header_of(x, "content-length"), SPAN("614400")));
+        buf_clear(&out);
+        http_reply(x, 200, NULL, 0, SPAN("done"));
+        PUMP(w.l, (raw_read(fd, &out), span_ends(buf_span(&out), SPAN("done"))));
+        assert_false(has(&out, "connection: close"));
+    }
+    close(fd);
+    mem_free(body);
+    buf_done(&out);
+    web_close(&w);
+}
+
 static void test_listening(void **state)
 {
     struct err e;
@@ -845,6 +885,7 @@ int main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_too_many_connections),
         cmocka_unit_test(test_big_bodies),
+        cmocka_unit_test(test_dropped_bodies),
         cmocka_unit_test(test_listening),
         cmocka_unit_test(test_tls_pipeline),
         cmocka_unit_test(test_memory_runs_out),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 static void test_sizes(void **state)
@@ -91,12 +92,29 @@ static void test_fail_at(void **state)
     mem_free(p);
 }
 
+/* How much stays is the C library's business; that all goes on working is ours. */
+static void test_keep_freed(void **state)
+{
+    static const size_t sizes[] = {1, MIB(1) - 1, MIB(1), MIB(3)};
+    mem_keep_freed(MIB(2), MIB(1));
+    for (size_t i = 0; i < 2 * COUNT_OF(sizes); i++) {
+        size_t n = sizes[i % COUNT_OF(sizes)];
+        char *p = mem_alloc(n);
+        assert_non_null(p);
+        memset(p, 'x', n);
+        p = mem_realloc(p, 2 * n);
+        assert_non_null(p);
+        assert_true(p[0] == 'x' && p[n - 1] == 'x');
+        mem_free(p);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),         cmocka_unit_test(test_impossible_sizes),
         cmocka_unit_test(test_realloc_keeps), cmocka_unit_test(test_dup),
-        cmocka_unit_test(test_fail_at),
+        cmocka_unit_test(test_fail_at),       cmocka_unit_test(test_keep_freed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
