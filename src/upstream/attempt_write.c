@@ -41,14 +41,15 @@ static void warn_left(const struct attempt *a, size_t n)
                   LOG_S("model", a->model->name), LOG_S("field", a->notes.ignored[i]));
 }
 
-/* Room for about all of the body at once: a long one would be moved each time it doubles. */
+/* Room for about all of a long body at once: it would be moved each time it doubles. */
 static bool reserve_body(struct attempt *a, const struct chat_request *r, struct err *e)
 {
     size_t text = (size_t)a->in_bytes, around = 64 * (r->n_messages + r->n_tools) + KIB(1);
     size_t about = text + text / 8 + around; /* an eighth: escapes */
     char *unused;
-    if (r->pass != NULL || about > a->body.max)
-        return true; /* written in one go; too long: refused there */
+    /* What passes is written in one go; what is too long is refused there. */
+    if (r->pass != NULL || about < KIB(16) || about > a->body.max)
+        return true;
     return buf_room(&a->body, about, &unused, e);
 }
 
