@@ -84,15 +84,15 @@ static int64_t max_tokens(json_val *root)
     return one ? wire_tokens(json_get(root, "max_tokens"), -1) : -1;
 }
 
-/* The client's text around the value of `model`. */
-static struct chat_pass *split(struct arena *a, struct span body, json_val *root, struct err *e)
+/* The client's text around the value of `model`. NULL: no memory. */
+static struct chat_pass *split(struct arena *a, struct span body, json_val *root)
 {
     struct chat_pass *p = arena_alloc(a, sizeof *p);
     struct span key;
     json_val *v;
     size_t i = 0;
     if (!p)
-        return wire_no_memory(e), NULL;
+        return NULL;
     for (struct json_iter it = json_iter_of(root);
          json_next(&it, &key, &v) && !span_eq(key, SPAN("model"));)
         i++;
@@ -115,7 +115,10 @@ static bool read_request(struct arena *a, struct span body, const struct dialect
                              .n = 1};
     struct wire_in in = {.a = a, .r = &r, .e = e};
     json_val *root;
-    if (!json_parse(a, body, &root, e))
+    AUTO(arena) tree = arena_new(0); /* not for as long as the answer: most of it is in r.pass */
+    if (!tree)
+        return wire_no_memory(e);
+    if (!json_parse(tree, body, &root, e))
         return false;
     if (!json_is_obj(root))
         return err_set(e, ERR_INPUT, "the body must be a JSON object, not %s",
@@ -126,9 +129,10 @@ static bool read_request(struct arena *a, struct span body, const struct dialect
     if (!wire_read_model(&in, model) || (stream && !wire_read_stream(&in, stream)))
         return false;
     r.max_tokens = max_tokens(root);
-    r.pass = split(a, body, root, e);
+    r.model = arena_dup(a, r.model);
+    r.pass = r.model.p ? split(a, body, root) : NULL;
     if (!r.pass)
-        return false;
+        return wire_no_memory(e);
     *out = r;
     return true;
 }

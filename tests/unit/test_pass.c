@@ -116,6 +116,25 @@ static void test_only_the_member(void **state)
     buf_done(&out);
 }
 
+/* The body is there anyway: of a long list of tokens nothing else is kept. */
+static void test_long_ones(void **state)
+{
+    struct chat_request r;
+    struct err e = {0};
+    struct buf in;
+    AUTO(arena) a = arena_new(0);
+    buf_init(&in, MIB(2));
+    assert_true(buf_add(&in, SPAN("{\"model\":\"m\",\"input\":[1"), &e));
+    for (size_t i = 0; i < 100000; i++)
+        assert_true(buf_add(&in, SPAN(",12345"), &e));
+    assert_true(buf_add(&in, SPAN("]}"), &e));
+    assert_true(dialect_embeddings.read_request(a, buf_span(&in), &r, &e));
+    assert_int_equal(r.pass->input_bytes, 4 * 100001);
+    assert_ptr_equal(r.pass->head.p, buf_span(&in).p);
+    assert_true(arena_used(a) < KIB(1));
+    buf_done(&in);
+}
+
 /* What a server that embeds images may fetch; texts may say what they like. */
 static void test_urls(void **state)
 {
@@ -377,11 +396,12 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),        cmocka_unit_test(test_urls),
-        cmocka_unit_test(test_only_the_member), cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_streams),         cmocka_unit_test(test_event_types),
-        cmocka_unit_test(test_bodies),          cmocka_unit_test(test_write_stream),
-        cmocka_unit_test(test_write_whole),     cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_requests),      cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_long_ones),     cmocka_unit_test(test_only_the_member),
+        cmocka_unit_test(test_bad_requests),  cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_event_types),   cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_write_stream),  cmocka_unit_test(test_write_whole),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
