@@ -18,6 +18,7 @@ struct candidate {
     size_t rank; /* in the request's list of providers; SIZE_MAX: not named */
 };
 
+/* Some kilobytes, on the stack: in the arena they would stay as long as the answer. */
 struct search {
     struct lane *lane;
     struct arena *arena;
@@ -311,28 +312,36 @@ static bool add_fallbacks(struct search *s, const struct chat_request *r, struct
     return true;
 }
 
+static bool say_ignored(const struct search *s, struct app_target *out, struct err *e)
+{
+    size_t n = s->prefs.n_ignored;
+    struct span *names = n > 0 ? arena_array(s->arena, n, sizeof *names) : NULL;
+    if (n > 0 && !names)
+        return no_memory(e);
+    for (size_t i = 0; i < n; i++)
+        names[i] = s->prefs.ignored[i];
+    out->ignored = names;
+    out->n_ignored = n;
+    return true;
+}
+
 bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask *ask,
                     struct app_target *out, struct err *e)
 {
-    struct search *s = arena_alloc(arena, sizeof *s);
+    struct search s = {.lane = w->lane, .arena = arena, .request = ask->request};
     unsigned order[ORDER_MAX];
-    if (!s)
-        return no_memory(e);
-    *s = (struct search){.lane = w->lane, .arena = arena, .request = ask->request};
     *out = (struct app_target){.name = ask->name};
-    if (!prefs_read(arena, ask->request ? ask->request->routing : (struct span){0}, &s->prefs, e) ||
-        !request_rules(s, ask, e) || !read_schema(s, ask->request, e) ||
-        !add_any(s, ask->name, false, e) || !add_fallbacks(s, ask->request, e))
+    if (!prefs_read(arena, ask->request ? ask->request->routing : (struct span){0}, &s.prefs, e) ||
+        !request_rules(&s, ask, e) || !read_schema(&s, ask->request, e) ||
+        !add_any(&s, ask->name, false, e) || !add_fallbacks(&s, ask->request, e))
         return false;
-    if (s->n == 0)
-        return none_left(s, ask->name, e);
-    put_in_order(s, draw(s, ask->request), order);
-    size_t n = s->prefs.no_fallbacks ? 1 : s->n;
-    out->recipe = s->all[order[0]].target.recipe;
-    out->fields = s->prefs.exact ? CHAT_FIELDS_EXACT : CHAT_FIELDS_CONFIGURED;
-    out->ignored = s->prefs.ignored;
-    out->n_ignored = s->prefs.n_ignored;
-    if (!make_source(s, order, n, out, e))
+    if (s.n == 0)
+        return none_left(&s, ask->name, e);
+    put_in_order(&s, draw(&s, ask->request), order);
+    size_t n = s.prefs.no_fallbacks ? 1 : s.n;
+    out->recipe = s.all[order[0]].target.recipe;
+    out->fields = s.prefs.exact ? CHAT_FIELDS_EXACT : CHAT_FIELDS_CONFIGURED;
+    if (!say_ignored(&s, out, e) || !make_source(&s, order, n, out, e))
         return false;
     if (out->failover)
         out->failover->any_refusal = ask->request && ask->request->n_fallbacks > 0;
@@ -373,33 +382,30 @@ bool lane_resolve(void *ctx, struct arena *a, struct span name, const struct cha
                   struct fusion_model *out, struct err *e)
 {
     struct lane *l = ctx;
-    struct search *s = arena_alloc(a, sizeof *s);
+    struct search s = {.lane = l, .arena = a, .rules = rules};
     unsigned order[ORDER_MAX];
     struct app_target t = {0};
-    if (!s)
-        return no_memory(e);
-    *s = (struct search){.lane = l, .arena = a, .rules = rules};
-    if (!prefs_read(a, (struct span){0}, &s->prefs, e) || !add_any(s, name, false, e))
+    if (!prefs_read(a, (struct span){0}, &s.prefs, e) || !add_any(&s, name, false, e))
         return false;
-    if (s->n == 0)
-        return none_left(s, name, e);
-    put_in_order(s, rng_u64(&l->worker->names), order);
-    const struct candidate *first = &s->all[order[0]];
+    if (s.n == 0)
+        return none_left(&s, name, e);
+    put_in_order(&s, rng_u64(&l->worker->names), order);
+    const struct candidate *first = &s.all[order[0]];
     const struct config_model *m = first->target.model;
-    if (!make_source(s, order, s->n, &t, e))
+    if (!make_source(&s, order, s.n, &t, e))
         return false;
-    *out = (struct fusion_model){.name = s->n > 1 || !m ? name : m->name,
+    *out = (struct fusion_model){.name = s.n > 1 || !m ? name : m->name,
                                  .source = t.source,
                                  .rules = t.rules,
                                  .latency = first->target.latency,
                                  .json_schema = true,
                                  .context = 1,
                                  .max_output = 1,
-                                 .tries = l->snapshot->config->retry_ambiguous ? (unsigned)s->n : 1,
+                                 .tries = l->snapshot->config->retry_ambiguous ? (unsigned)s.n : 1,
                                  .price = {0, 0, 0, 0, .known = true}};
-    for (size_t i = 0; i < s->n; i++)
-        add_to_model(out, &s->all[i]);
-    if (s->n == 1 && m)
+    for (size_t i = 0; i < s.n; i++)
+        add_to_model(out, &s.all[i]);
+    if (s.n == 1 && m)
         out->price = m->price; /* with its tiers */
     return true;
 }
