@@ -18,14 +18,14 @@ struct candidate {
     size_t rank; /* in the request's list of providers; SIZE_MAX: not named */
 };
 
-/* Some kilobytes, on the stack: in the arena they would stay as long as the answer. */
 struct search {
     struct lane *lane;
     struct arena *arena;
     const struct chat_rule *rules;
     const struct chat_request *request; /* NULL: none */
     struct route_prefs prefs;
-    struct candidate all[ORDER_MAX];
+    struct candidate *all; /* room for ORDER_MAX: some kilobytes, on the stack, since in the arena
+                            * they would stay as long as the answer */
     size_t n;
     enum config_sort sort;
     bool structured; /* the request asks for JSON */
@@ -328,7 +328,8 @@ static bool say_ignored(const struct search *s, struct app_target *out, struct e
 bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask *ask,
                     struct app_target *out, struct err *e)
 {
-    struct search s = {.lane = w->lane, .arena = arena, .request = ask->request};
+    struct candidate all[ORDER_MAX];
+    struct search s = {.lane = w->lane, .arena = arena, .request = ask->request, .all = all};
     unsigned order[ORDER_MAX];
     *out = (struct app_target){.name = ask->name};
     if (!prefs_read(arena, ask->request ? ask->request->routing : (struct span){0}, &s.prefs, e) ||
@@ -337,7 +338,7 @@ bool worker_resolve(struct worker *w, struct arena *arena, const struct app_ask 
         return false;
     if (s.n == 0)
         return none_left(&s, ask->name, e);
-    put_in_order(&s, draw(&s, ask->request), order);
+    put_in_order(&s, s.n > 1 ? draw(&s, ask->request) : 0, order);
     size_t n = s.prefs.no_fallbacks ? 1 : s.n;
     out->recipe = s.all[order[0]].target.recipe;
     out->fields = s.prefs.exact ? CHAT_FIELDS_EXACT : CHAT_FIELDS_CONFIGURED;
@@ -382,7 +383,8 @@ bool lane_resolve(void *ctx, struct arena *a, struct span name, const struct cha
                   struct fusion_model *out, struct err *e)
 {
     struct lane *l = ctx;
-    struct search s = {.lane = l, .arena = a, .rules = rules};
+    struct candidate all[ORDER_MAX];
+    struct search s = {.lane = l, .arena = a, .rules = rules, .all = all};
     unsigned order[ORDER_MAX];
     struct app_target t = {0};
     if (!prefs_read(a, (struct span){0}, &s.prefs, e) || !add_any(&s, name, false, e))
