@@ -17,6 +17,9 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
+                # a shell in the background ignores these, and hands that down; a person's does not
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.signal(signal.SIGQUIT, signal.SIG_DFL)
                 os.chdir(g.home)
                 os.execve(BIN, [str(BIN), *args], g.env | {"TERM": "xterm"} | env)
             finally:
