@@ -49,7 +49,7 @@ static void run(struct run *r, struct span text)
     chat_collect_init(&r->c, MIB(64));
     while (more && !r->failed) {
         more = span_cut(&text, '\n', &line);
-        if (span_starts(line, SPAN("event: ")))
+        if (more && span_starts(line, SPAN("event: ")))
             continue;
         line = span_starts(line, SPAN("data: ")) ? span_from(line, 6) : line;
         if (more)
